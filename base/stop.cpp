@@ -1,0 +1,28 @@
+#include "base/stop.h"
+
+#include <csignal>
+#include <initializer_list>
+
+namespace spt {
+namespace {
+
+volatile std::sig_atomic_t requested = 0;
+
+void request(int) {
+  requested = 1;
+}
+
+}  // namespace
+
+void install_stop_handlers() {
+  struct sigaction action {};
+  action.sa_handler = request;
+  action.sa_flags = SA_RESTART;
+  for (const int signal : {SIGTERM, SIGUSR1, SIGINT}) sigaction(signal, &action, nullptr);
+}
+
+bool stop_requested() {
+  return requested != 0;
+}
+
+}  // namespace spt

@@ -1,0 +1,58 @@
+// A corpus.h5 as rows of tokens, read on demand. Opened read-only, file locking off.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "data/corpus.h"
+
+namespace spt {
+
+class H5Reader;
+
+// Several examples end to end, no padding. With n examples of T tokens in all:
+struct Batch {
+  at::Tensor ids;     // int64 [T]
+  at::Tensor labels;  // int64 [T]: the token that follows at this position if it is trained, else -100
+  at::Tensor starts;  // int32 [n+1]: example i is [starts[i], starts[i+1])
+};
+
+class Dataset {
+ public:
+  // `max_tokens` > 0 trims rows again. Throws BadInput naming the file: not HDF5, another format, a newer version,
+  // missing or inconsistent data sets, a failed checksum of offsets.
+  explicit Dataset(const std::filesystem::path& path, int64_t max_tokens = 0);
+  ~Dataset();
+
+  int64_t size() const { return static_cast<int64_t>(lengths_.size()); }  // rows
+  const std::vector<int64_t>& lengths() const { return lengths_; }        // tokens of each row, after trimming
+  int64_t trimmed() const { return trimmed_; }                            // rows that max_tokens made shorter
+  const CorpusInfo& info() const { return info_; }
+  std::string id(int64_t row) const;
+  std::string source(int64_t row) const;
+  // Throws BadInput unless the corpus was made with the tokenizer whose file has this hash; `model` names it.
+  void require_tokenizer(const std::string& sha256, const std::filesystem::path& model) const;
+
+  // Reads just these rows. Throws BadInput on a failed checksum and on impossible token ids.
+  Batch batch(std::span<const int64_t> rows) const;
+  // Reads everything and compares with content_sha256; throws BadInput. For `inspect --verify` and the start of a run.
+  void verify() const;
+
+ private:
+  void check_offsets() const;
+  void check_row(int64_t row) const;
+
+  std::unique_ptr<H5Reader> file_;
+  CorpusInfo info_;
+  std::vector<int64_t> offsets_;  // [n+1]
+  std::vector<int64_t> lengths_;  // [n]
+  int64_t trimmed_ = 0;
+};
+
+}  // namespace spt

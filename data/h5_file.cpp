@@ -1,0 +1,368 @@
+#include "data/h5_file.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <utility>
+
+#include <fmt/format.h>
+#include <hdf5.h>
+
+#include "base/error.h"
+
+namespace spt {
+namespace {
+
+namespace fs = std::filesystem;
+
+// deflate makes data at most 1,032 times smaller: a data set larger than that cannot be in the file.
+constexpr int64_t kMaxCompression = 1032;
+constexpr int64_t kMaxChunkBytes = 1 << 24;
+constexpr size_t kMaxTextBytes = 1 << 12;
+constexpr size_t kMaxAttributeBytes = 60'000;  // HDF5 allows 64 KiB less its own header
+constexpr unsigned kDeflateLevel = 4;
+
+class Handle {
+ public:
+  using Close = herr_t (*)(hid_t);
+  Handle() = default;
+  Handle(hid_t id, Close close) : id_(id), close_(close) {}
+  Handle(Handle&& other) noexcept : id_(std::exchange(other.id_, -1)), close_(other.close_) {}
+  Handle& operator=(Handle&& other) noexcept {
+    std::swap(id_, other.id_);
+    std::swap(close_, other.close_);
+    return *this;
+  }
+  ~Handle() {
+    if (id_ >= 0) close_(id_);
+  }
+  bool valid() const { return id_ >= 0; }
+  hid_t release() { return std::exchange(id_, -1); }
+  operator hid_t() const { return id_; }
+
+ private:
+  hid_t id_ = -1;
+  Close close_ = nullptr;
+};
+
+herr_t take_description(unsigned position, const H5E_error2_t* error, void* out) {
+  if (position == 0 && error->desc != nullptr) *static_cast<std::string*>(out) = error->desc;
+  return 0;
+}
+
+// The innermost reason of the last failed call.
+std::string reason() {
+  std::string text;
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_description, &text);
+  return text.empty() ? "unknown reason" : text;
+}
+
+void silence() {
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+}
+
+Handle file_access() {
+  return Handle(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+}
+
+// The memory of a file that is never on a disk, kept when HDF5 closes the file. (H5Fget_file_image, asked while the
+// file is open, gives a superblock whose checksum is wrong.)
+struct FileImage {
+  char* bytes = nullptr;
+  size_t size = 0;
+  H5FD_file_image_callbacks_t callbacks = {allocate, nullptr, reallocate, release, copy_owner, free_owner, this};
+
+  FileImage() = default;
+  FileImage(const FileImage&) = delete;
+  FileImage& operator=(const FileImage&) = delete;
+  ~FileImage() { std::free(bytes); }
+
+  static void* allocate(size_t size, H5FD_file_image_op_t operation, void* owner) {
+    return reallocate(nullptr, size, operation, owner);
+  }
+  static void* reallocate(void* old, size_t size, H5FD_file_image_op_t, void* owner) {
+    FileImage& image = *static_cast<FileImage*>(owner);
+    void* bytes = std::realloc(old, size);
+    if (bytes == nullptr) return nullptr;
+    image.bytes = static_cast<char*>(bytes);
+    image.size = size;
+    return bytes;
+  }
+  static herr_t release(void*, H5FD_file_image_op_t, void*) { return 0; }  // ~FileImage does
+  static void* copy_owner(void* owner) { return owner; }
+  static herr_t free_owner(void*) { return 0; }
+};
+
+}  // namespace
+
+struct H5Reader::Impl {
+  struct Set {
+    Handle id, type;
+    H5T_class_t kind;
+    int64_t width;  // bytes of an element
+    int64_t size;
+  };
+
+  const fs::path& path;
+  int64_t file_bytes = 0;
+  Handle file;
+  std::map<std::string, Set> sets;  // those opened so far
+
+  explicit Impl(const fs::path& path_of_file) : path(path_of_file) {}
+
+  [[noreturn]] void fail(const std::string& message) const {
+    throw BadInput(fmt::format("{}: {}", path.string(), message));
+  }
+  [[noreturn]] void fail_hdf5(const std::string& doing) const {
+    fail(fmt::format("{} failed ({}): the file is damaged or no corpus; make it again with spt prepare", doing,
+                     reason()));
+  }
+  template <class T>
+  T check(T result, const std::string& doing) const {
+    if (result < 0) fail_hdf5(doing);
+    return result;
+  }
+  Handle hold(hid_t id, Handle::Close close, const std::string& doing) const { return Handle(check(id, doing), close); }
+
+  Handle attribute(const std::string& name) const {
+    const htri_t exists = check(H5Aexists(file, name.c_str()), "looking for attribute " + name);
+    if (exists == 0) fail(fmt::format("has no attribute \"{}\": it is no corpus, or damaged", name));
+    return hold(H5Aopen(file, name.c_str(), H5P_DEFAULT), H5Aclose, "opening attribute " + name);
+  }
+
+  const Set& set(const std::string& name) {
+    if (const auto found = sets.find(name); found != sets.end()) return found->second;
+    const std::string doing = "opening data set " + name;
+    const htri_t exists = check(H5Lexists(file, name.c_str(), H5P_DEFAULT), doing);
+    if (exists == 0) fail(fmt::format("has no data set \"{}\": it is no corpus, or damaged", name));
+    H5L_info_t link;
+    check(H5Lget_info(file, name.c_str(), &link, H5P_DEFAULT), doing);
+    if (link.type != H5L_TYPE_HARD) fail(fmt::format("data set {} is a link, expected the data itself", name));
+    Set set;
+    set.id = hold(H5Dopen2(file, name.c_str(), H5P_DEFAULT), H5Dclose, doing);
+    set.type = hold(H5Dget_type(set.id), H5Tclose, doing);
+    set.kind = H5Tget_class(set.type);
+    set.width = static_cast<int64_t>(H5Tget_size(set.type));
+    const Handle space = hold(H5Dget_space(set.id), H5Sclose, doing);
+    if (H5Sget_simple_extent_ndims(space) != 1) fail(fmt::format("data set {} must have one dimension", name));
+    hsize_t size = 0;
+    check(H5Sget_simple_extent_dims(space, &size, nullptr), doing);
+    check_storage(name, set, doing);
+    if (set.width <= 0 || size > static_cast<hsize_t>((file_bytes * kMaxCompression + kMaxChunkBytes) / set.width))
+      fail(fmt::format("data set {} claims {} elements, more than a file of {} bytes can hold: it is damaged", name,
+                       size, file_bytes));
+    set.size = static_cast<int64_t>(size);
+    return sets.emplace(name, std::move(set)).first->second;
+  }
+
+  void check_storage(const std::string& name, const Set& set, const std::string& doing) const {
+    const Handle options = hold(H5Dget_create_plist(set.id), H5Pclose, doing);
+    hsize_t chunk = 0;
+    if (H5Pget_layout(options) != H5D_CHUNKED || H5Pget_chunk(options, 1, &chunk) != 1)
+      fail(fmt::format("data set {} must be stored in chunks", name));
+    if (chunk > static_cast<hsize_t>(kMaxChunkBytes / std::max<int64_t>(set.width, 1)))
+      fail(fmt::format("data set {} has chunks of {} elements, the limit is {} bytes", name, chunk, kMaxChunkBytes));
+    unsigned flags = 0;
+    size_t values = 0;
+    if (H5Pget_filter_by_id2(options, H5Z_FILTER_FLETCHER32, &flags, &values, nullptr, 0, nullptr, nullptr) < 0)
+      fail(fmt::format("data set {} has no checksum (Fletcher32)", name));
+  }
+
+  void read(const std::string& name, hid_t memory_type, int64_t begin, int64_t count, void* out) {
+    const Set& from = set(name);
+    if (begin < 0 || count < 0 || begin > from.size - count)
+      fail(fmt::format("elements {}…{} asked for, data set {} has {}", begin, begin + count, name, from.size));
+    if (count == 0) return;
+    const std::string doing = fmt::format("reading {}", name);
+    const Handle space = hold(H5Dget_space(from.id), H5Sclose, doing);
+    const hsize_t start = static_cast<hsize_t>(begin), size = static_cast<hsize_t>(count);
+    check(H5Sselect_hyperslab(space, H5S_SELECT_SET, &start, nullptr, &size, nullptr), doing);
+    const Handle memory = hold(H5Screate_simple(1, &size, nullptr), H5Sclose, doing);
+    if (H5Dread(from.id, memory_type, memory, space, H5P_DEFAULT, out) < 0)
+      fail(fmt::format("reading {} failed ({}): the file is damaged, make it again with spt prepare", name, reason()));
+  }
+
+  template <class T>
+  void read_integers(const std::string& name, hid_t memory_type, int64_t begin, std::span<T> out) {
+    const Set& from = set(name);
+    if (from.kind != H5T_INTEGER || from.width != sizeof(T) ||
+        (H5Tget_sign(from.type) == H5T_SGN_2) != std::is_signed_v<T>)
+      fail(fmt::format("data set {} must hold {} integers of {} bits", name,
+                       std::is_signed_v<T> ? "signed" : "unsigned", 8 * sizeof(T)));
+    read(name, memory_type, begin, static_cast<int64_t>(out.size()), out.data());
+  }
+};
+
+H5Reader::H5Reader(fs::path path) : path_(std::move(path)), impl_(std::make_unique<Impl>(path_)) {
+  silence();
+  std::error_code error;
+  if (!fs::is_regular_file(path_, error)) impl_->fail(error ? error.message() : "is not a file");
+  const auto bytes = fs::file_size(path_, error);
+  if (error) impl_->fail(error.message());
+  impl_->file_bytes = static_cast<int64_t>(bytes);
+  const Handle access = file_access();
+  impl_->check(H5Pset_file_locking(access, 0, 1), "turning file locking off");
+  impl_->file = Handle(H5Fopen(path_.c_str(), H5F_ACC_RDONLY, access), H5Fclose);
+  if (!impl_->file.valid())
+    impl_->fail(fmt::format("is not an HDF5 file, or is truncated or unreadable ({})", reason()));
+}
+
+H5Reader::~H5Reader() = default;
+
+bool H5Reader::has_attribute(const std::string& name) const {
+  return impl_->check(H5Aexists(impl_->file, name.c_str()), "looking for attribute " + name) > 0;
+}
+
+std::string H5Reader::text_attribute(const std::string& name) const {
+  const std::string doing = "reading attribute " + name;
+  const Handle attribute = impl_->attribute(name);
+  const Handle type = impl_->hold(H5Aget_type(attribute), H5Tclose, doing);
+  const Handle space = impl_->hold(H5Aget_space(attribute), H5Sclose, doing);
+  const size_t width = H5Tget_size(type);
+  if (H5Tget_class(type) != H5T_STRING || H5Tis_variable_str(type) != 0 || H5Sget_simple_extent_npoints(space) != 1 ||
+      width > kMaxAttributeBytes)
+    impl_->fail(fmt::format("attribute {} must be one text of fixed width", name));
+  std::string text(width, '\0');
+  impl_->check(H5Aread(attribute, type, text.data()), doing);
+  text.resize(strnlen(text.data(), text.size()));
+  return text;
+}
+
+int64_t H5Reader::int_attribute(const std::string& name) const {
+  const std::string doing = "reading attribute " + name;
+  const Handle attribute = impl_->attribute(name);
+  const Handle type = impl_->hold(H5Aget_type(attribute), H5Tclose, doing);
+  const Handle space = impl_->hold(H5Aget_space(attribute), H5Sclose, doing);
+  if (H5Tget_class(type) != H5T_INTEGER || H5Sget_simple_extent_npoints(space) != 1)
+    impl_->fail(fmt::format("attribute {} must be one integer", name));
+  int64_t value = 0;
+  impl_->check(H5Aread(attribute, H5T_NATIVE_INT64, &value), doing);
+  return value;
+}
+
+int64_t H5Reader::size(const std::string& name) const {
+  return impl_->set(name).size;
+}
+
+void H5Reader::read(const std::string& name, int64_t begin, std::span<int32_t> out) const {
+  impl_->read_integers(name, H5T_NATIVE_INT32, begin, out);
+}
+void H5Reader::read(const std::string& name, int64_t begin, std::span<uint8_t> out) const {
+  impl_->read_integers(name, H5T_NATIVE_UINT8, begin, out);
+}
+void H5Reader::read(const std::string& name, int64_t begin, std::span<int64_t> out) const {
+  impl_->read_integers(name, H5T_NATIVE_INT64, begin, out);
+}
+
+std::vector<std::string> H5Reader::read_texts(const std::string& name, int64_t begin, int64_t count) const {
+  const Impl::Set& from = impl_->set(name);
+  if (from.kind != H5T_STRING || H5Tis_variable_str(from.type) != 0 || from.width > static_cast<int64_t>(kMaxTextBytes))
+    impl_->fail(fmt::format("data set {} must hold texts of fixed width, at most {} bytes", name, kMaxTextBytes));
+  const size_t width = static_cast<size_t>(from.width);
+  std::vector<char> bytes(width * static_cast<size_t>(std::clamp<int64_t>(count, 0, from.size)));
+  impl_->read(name, from.type, begin, count, bytes.data());
+  std::vector<std::string> texts;
+  for (size_t i = 0; i < bytes.size(); i += width)
+    texts.emplace_back(bytes.data() + i, strnlen(bytes.data() + i, width));
+  return texts;
+}
+
+struct H5Writer::Impl {
+  hsize_t chunk = 0;
+  FileImage image;
+  Handle file;
+
+  template <class T>
+  static T check(T result) {
+    if (result < 0) throw Failure(fmt::format("HDF5: {}", reason()));
+    return result;
+  }
+  static Handle hold(hid_t id, Handle::Close close) { return Handle(check(id), close); }
+
+  void write(const std::string& name, hid_t file_type, hid_t memory_type, size_t count, const void* values) {
+    const hsize_t size = count, no_limit = H5S_UNLIMITED;
+    // A set that may grow has whole chunks, however small it is.
+    const Handle space = hold(H5Screate_simple(1, &size, &no_limit), H5Sclose);
+    const Handle options = hold(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+    check(H5Pset_obj_track_times(options, false));
+    check(H5Pset_chunk(options, 1, &chunk));
+    check(H5Pset_deflate(options, kDeflateLevel));
+    check(H5Pset_fletcher32(options));
+    const Handle set =
+        hold(H5Dcreate2(file, name.c_str(), file_type, space, H5P_DEFAULT, options, H5P_DEFAULT), H5Dclose);
+    if (count > 0) check(H5Dwrite(set, memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values));
+  }
+
+  static Handle text_type(size_t width) {
+    Handle type = hold(H5Tcopy(H5T_C_S1), H5Tclose);
+    check(H5Tset_size(type, std::max<size_t>(width, 1)));
+    check(H5Tset_cset(type, H5T_CSET_UTF8));
+    check(H5Tset_strpad(type, H5T_STR_NULLPAD));
+    return type;
+  }
+
+  void attribute(const std::string& name, hid_t file_type, hid_t memory_type, const void* value) {
+    const Handle space = hold(H5Screate(H5S_SCALAR), H5Sclose);
+    const Handle attribute = hold(H5Acreate2(file, name.c_str(), file_type, space, H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+    check(H5Awrite(attribute, memory_type, value));
+  }
+};
+
+H5Writer::H5Writer(int64_t chunk) : impl_(std::make_unique<Impl>()) {
+  silence();
+  impl_->chunk = static_cast<hsize_t>(chunk);
+  const Handle access = file_access();
+  Impl::check(H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110));
+  Impl::check(H5Pset_fapl_core(access, 1 << 20, false));
+  Impl::check(H5Pset_file_image_callbacks(access, &impl_->image.callbacks));
+  const Handle options = Impl::hold(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
+  Impl::check(H5Pset_obj_track_times(options, false));
+  impl_->file = Impl::hold(H5Fcreate("corpus", H5F_ACC_TRUNC, options, access), H5Fclose);
+}
+
+H5Writer::~H5Writer() = default;
+
+void H5Writer::text_attribute(const std::string& name, std::string_view value) {
+  if (value.size() > kMaxAttributeBytes)
+    throw Failure(fmt::format("attribute {} has {} bytes, the limit is {}", name, value.size(), kMaxAttributeBytes));
+  std::string padded(value);
+  padded.resize(std::max<size_t>(value.size(), 1));
+  const Handle type = Impl::text_type(padded.size());
+  impl_->attribute(name, type, type, padded.data());
+}
+
+void H5Writer::int_attribute(const std::string& name, int64_t value) {
+  impl_->attribute(name, H5T_STD_I64LE, H5T_NATIVE_INT64, &value);
+}
+
+void H5Writer::write(const std::string& name, std::span<const int32_t> values) {
+  impl_->write(name, H5T_STD_I32LE, H5T_NATIVE_INT32, values.size(), values.data());
+}
+void H5Writer::write(const std::string& name, std::span<const uint8_t> values) {
+  impl_->write(name, H5T_STD_U8LE, H5T_NATIVE_UINT8, values.size(), values.data());
+}
+void H5Writer::write(const std::string& name, std::span<const int64_t> values) {
+  impl_->write(name, H5T_STD_I64LE, H5T_NATIVE_INT64, values.size(), values.data());
+}
+
+void H5Writer::write(const std::string& name, std::span<const std::string> texts) {
+  size_t width = 1;
+  for (const std::string& text : texts) width = std::max(width, text.size());
+  std::vector<char> bytes(width * texts.size());
+  for (size_t i = 0; i < texts.size(); ++i)
+    std::copy(texts[i].begin(), texts[i].end(), bytes.begin() + static_cast<std::ptrdiff_t>(i * width));
+  const Handle type = Impl::text_type(width);
+  impl_->write(name, type, type, texts.size(), bytes.data());
+}
+
+std::string H5Writer::bytes() {
+  Impl::check(H5Fclose(impl_->file.release()));
+  // The superblock (version 3) has the end of the file at byte 28; the memory is larger.
+  uint64_t size = 0;
+  if (impl_->image.size >= 36) std::memcpy(&size, impl_->image.bytes + 28, sizeof size);
+  if (size == 0 || size > impl_->image.size) throw Failure("HDF5: no file came of it");
+  return {impl_->image.bytes, size};
+}
+
+}  // namespace spt

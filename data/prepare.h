@@ -1,0 +1,54 @@
+// Records → corpus: the same bytes for the same input.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "data/chat_template.h"
+#include "data/records.h"
+#include "data/tokenizer.h"
+
+namespace spt {
+
+// What becomes of a record without a role. kError: refused in the role arm; the plain arm takes it. kDrop: left out and
+// counted in both arms, so that the two made from one file hold the same examples.
+enum class MissingRole { kError, kDrop };
+inline std::vector<std::pair<std::string, MissingRole>> enum_names(MissingRole) {
+  return {{"error", MissingRole::kError}, {"drop", MissingRole::kDrop}};
+}
+
+struct PrepareConfig {
+  std::vector<std::filesystem::path> inputs;
+  std::filesystem::path out;
+  bool force = false;  // replace an existing `out`
+  Arm arm = Arm::kRole;
+  RecordFormat format = RecordFormat::kAuto;
+  MissingRole missing_role = MissingRole::kError;
+  int64_t max_tokens = 2048;
+};
+
+struct PrepareStatistics {
+  int64_t records = 0;
+  int64_t examples = 0;  // in the corpus
+  int64_t tokens = 0;
+  int64_t trained_tokens = 0;
+  int64_t longest = 0;    // tokens of the longest example
+  int64_t truncated = 0;  // examples cut at max_tokens; they have no EOS at their end
+  int64_t dropped_too_long =
+      0;  // no trained token within max_tokens; it depends on the first question alone, not on the arm
+  int64_t dropped_without_role = 0;
+  int64_t without_role = 0;  // records without a role, kept or dropped
+  int64_t dropped_trailing_turns = 0;
+  int64_t long_roles =
+      0;  // role arm: roles that `ChatTemplate::split` would not find, being longer than kMaxRoleTokens
+};
+
+// Throws BadInput before anything is written: an existing `out` without `force`, an `out` that is an input or whose
+// folder is missing, everything RecordReader refuses, missing roles (how many, and the first lines), an id that stands
+// twice, no example left. With several inputs, a record without an "id" is called FILE:LINE.
+PrepareStatistics prepare(const PrepareConfig& config, const ChatTemplate& chat_template, const Tokenizer& tokenizer);
+
+}  // namespace spt

@@ -1,0 +1,106 @@
+#include "data/sampler.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+
+namespace spt {
+namespace {
+
+// SplitMix64 (Steele, Lea, Flood 2014): a counter and a mixing function, the same numbers on every machine.
+class SplitMix64 {
+ public:
+  explicit SplitMix64(uint64_t state) : state_(state) {}
+
+  static uint64_t mix(uint64_t z) {
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+    return z ^ (z >> 31);
+  }
+  uint64_t next() { return mix(state_ += 0x9e3779b97f4a7c15ULL); }
+  // Uniform in [0, bound): values of the last, incomplete run of `bound` numbers are drawn again.
+  uint64_t below(uint64_t bound) {
+    const uint64_t excess = (0 - bound) % bound;  // 2^64 mod bound
+    uint64_t value = next();
+    while (value < excess) value = next();
+    return value % bound;
+  }
+
+ private:
+  uint64_t state_;
+};
+
+// Fisher–Yates. Seed and epoch are mixed one after the other, so that streams of neighbouring seeds or epochs are not
+// shifted copies of each other.
+std::vector<int64_t> permutation(int64_t size, uint64_t seed, int64_t epoch) {
+  std::vector<int64_t> order(static_cast<size_t>(size));
+  std::iota(order.begin(), order.end(), 0);
+  SplitMix64 random(SplitMix64::mix(SplitMix64(seed).next() + static_cast<uint64_t>(epoch)));
+  for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
+  return order;
+}
+
+// Longest first; of equal ones the earlier first.
+std::vector<int64_t> by_length(std::span<const int64_t> rows, std::span<const int64_t> lengths) {
+  std::vector<int64_t> sorted(rows.begin(), rows.end());
+  std::stable_sort(sorted.begin(), sorted.end(), [&](int64_t a, int64_t b) {
+    return lengths[static_cast<size_t>(a)] > lengths[static_cast<size_t>(b)];
+  });
+  return sorted;
+}
+
+}  // namespace
+
+int64_t steps_per_epoch(const SamplerConfig& config) {
+  if (config.examples < 1 || config.batch < 1)
+    throw Failure(fmt::format("a sampler of {} examples in batches of {}", config.examples, config.batch));
+  return (config.examples - 1) / config.batch + 1;
+}
+
+std::vector<int64_t> rows_for_step(int64_t step, const SamplerConfig& config) {
+  const int64_t steps = steps_per_epoch(config);
+  const std::vector<int64_t> order = permutation(config.examples, config.seed, step / steps);
+  const int64_t begin = step % steps * config.batch;
+  const int64_t end = begin + std::min(config.batch, config.examples - begin);
+  return {order.begin() + begin, order.begin() + end};
+}
+
+std::vector<int64_t> rows_for_rank(std::span<const int64_t> rows, std::span<const int64_t> lengths, int dp_rank,
+                                   int dp_size) {
+  std::vector<int64_t> tokens(static_cast<size_t>(dp_size), 0);
+  std::vector<int64_t> mine;
+  for (const int64_t row : by_length(rows, lengths)) {
+    const auto least = std::min_element(tokens.begin(), tokens.end());
+    *least += lengths[static_cast<size_t>(row)];
+    if (least - tokens.begin() == dp_rank) mine.push_back(row);
+  }
+  return mine;
+}
+
+std::vector<std::vector<int64_t>> micro_batches(std::span<const int64_t> rows, std::span<const int64_t> lengths,
+                                                int64_t max_tokens, bool packing) {
+  std::vector<std::vector<int64_t>> batches;
+  if (!packing) {
+    for (const int64_t row : rows) batches.push_back({row});
+    return batches;
+  }
+  std::vector<int64_t> room;
+  for (const int64_t row : by_length(rows, lengths)) {
+    const int64_t length = lengths[static_cast<size_t>(row)];
+    const auto fitting = std::find_if(room.begin(), room.end(), [length](int64_t left) { return left >= length; });
+    if (fitting == room.end()) {
+      batches.push_back({row});
+      room.push_back(max_tokens - length);
+    } else {
+      batches[static_cast<size_t>(fitting - room.begin())].push_back(row);
+      *fitting -= length;
+    }
+  }
+  return batches;
+}
+
+}  // namespace spt

@@ -1,0 +1,65 @@
+#include "data/tokenizer.h"
+
+#include <limits>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/sha256.h"
+#include "data/tokenizer_json.h"
+#include "data/tokenizer_sentencepiece.h"
+#include "data/tokenizer_settings.h"
+#include "data/utf8.h"
+
+namespace spt {
+
+void Tokenizer::check_text(std::string_view text) {
+  // Positions are 32 bits wide, and a byte-level vocabulary writes a byte as up to two.
+  constexpr size_t limit = std::numeric_limits<int32_t>::max() / 4;
+  if (text.size() > limit)
+    throw BadInput(fmt::format("a text has {} bytes, at most {} can be encoded at once", text.size(), limit));
+  if (is_utf8(text)) return;
+  size_t at = 0;
+  while (const size_t length = utf8_length(text.substr(at))) at += length;
+  throw BadInput(
+      fmt::format("a text is not UTF-8: byte {:#04x} at offset {}", static_cast<unsigned char>(text[at]), at));
+}
+
+std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
+  if (!std::filesystem::is_directory(folder))
+    throw BadInput(
+        fmt::format("{}: there is no such folder; a tokenizer is a folder with tokenizer.json or tokenizer.model",
+                    folder.string()));
+  const bool has_json = std::filesystem::exists(folder / "tokenizer.json");
+  const std::filesystem::path path = folder / (has_json ? "tokenizer.json" : "tokenizer.model");
+  if (!std::filesystem::exists(path))
+    throw BadInput(fmt::format("{}: there is neither tokenizer.json nor tokenizer.model in it", folder.string()));
+
+  const TokenizerSettings settings = read_tokenizer_settings(folder);
+  const std::string bytes = read_whole_file(path);
+  std::unique_ptr<Tokenizer> tokenizer;
+  if (has_json) {
+    const nlohmann::json json = parse_json(path, bytes);
+    try {
+      tokenizer = std::make_unique<JsonTokenizer>(json, settings);
+    } catch (const nlohmann::json::exception& error) {
+      throw BadInput(fmt::format("{}: is not a tokenizer of Hugging Face: {}", path.string(), error.what()));
+    } catch (const BadInput& error) {
+      throw BadInput(fmt::format("{}: {}", path.string(), error.what()));
+    }
+  } else {
+    try {
+      tokenizer = std::make_unique<SentencePieceTokenizer>(bytes, settings);
+    } catch (const BadInput& error) {
+      throw BadInput(fmt::format("{}: {}", path.string(), error.what()));
+    }
+  }
+  tokenizer->sha256_ = sha256_hex(bytes);
+  for (const char* name : {"tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
+                           "added_tokens.json", "vocab.json", "merges.txt"})
+    if (std::filesystem::exists(folder / name)) tokenizer->files_.push_back(folder / name);
+  return tokenizer;
+}
+
+}  // namespace spt

@@ -1,0 +1,59 @@
+// One group of ranks. Every rank of the group makes the same calls in the same order; not thread-safe.
+//
+// The public calls check their arguments and do nothing in a group of one; the private hooks communicate. Tensors are
+// contiguous, on `device()`, the same size on every rank, and fp32, fp64, bf16, int64, int32 or uint8. Sums are taken
+// in rank order, those of bf16 in fp32 and rounded once, so that they are the same bits on every rank and in every run
+// (NCCL excepted: there order and rounding are NCCL's). Every call blocks until its result may be used on the current
+// stream. Nothing is recorded for autograd. A wrong argument is a broken invariant, a lost rank or network a Failure.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include <ATen/core/Tensor.h>
+
+namespace spt {
+
+enum class Reduce { kSum, kMax };
+
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  at::Device device() const { return device_; }
+
+  // In place.
+  void all_reduce(at::Tensor x, Reduce op = Reduce::kSum);
+  // out = my block of the sum of all ranks' `in`; in.numel() == size() * out.numel(). `out` may be in's own block of
+  // this rank.
+  void reduce_scatter(at::Tensor out, const at::Tensor& in);
+  // out = the ranks' `in` one after another; out.numel() == size() * in.numel(). `in` may be out's own block.
+  void all_gather(at::Tensor out, const at::Tensor& in);
+  void broadcast(at::Tensor x, int root);
+  void barrier();
+  // Collective: the ranks that gave the same colour form a group, ordered by key.
+  virtual std::unique_ptr<Communicator> split(int color, int key) const = 0;
+
+ protected:
+  Communicator(int rank, int size, at::Device device) : rank_(rank), size_(size), device_(device) {}
+
+ private:
+  virtual void do_all_reduce(at::Tensor& x, Reduce op) = 0;
+  virtual void do_reduce_scatter(at::Tensor& out, const at::Tensor& in) = 0;
+  virtual void do_all_gather(at::Tensor& out, const at::Tensor& in) = 0;
+  virtual void do_broadcast(at::Tensor& x, int root) = 0;
+  virtual void do_barrier() = 0;
+
+  void check(const at::Tensor& x, const char* operation) const;
+  void check_whole_and_part(const at::Tensor& whole, const at::Tensor& part, const char* operation) const;
+
+  int rank_;
+  int size_;
+  at::Device device_;
+};
+
+}  // namespace spt

@@ -1,0 +1,44 @@
+#include "dist/cuda_device.h"
+
+#include <cuda_runtime_api.h>
+#include <fmt/format.h>
+
+#include "base/error.h"
+
+namespace spt {
+namespace {
+
+void check_cuda(cudaError_t error, const char* call) {
+  if (error != cudaSuccess) throw Failure(fmt::format("{} failed: {}", call, cudaGetErrorString(error)));
+}
+
+}  // namespace
+
+bool built_with_cuda() {
+  return true;
+}
+
+int cuda_device_count() {
+  int driver = 0;
+  check_cuda(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+  if (driver == 0) return 0;
+  int count = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error == cudaErrorNoDevice) return 0;
+  check_cuda(error, "cudaGetDeviceCount");
+  return count;
+}
+
+std::string cuda_device_uuid(int index) {
+  cudaDeviceProp properties{};
+  check_cuda(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
+  std::string text;
+  for (const char byte : properties.uuid.bytes) text += fmt::format("{:02x}", static_cast<unsigned char>(byte));
+  return text;
+}
+
+void set_cuda_device(int index) {
+  check_cuda(cudaSetDevice(index), "cudaSetDevice");
+}
+
+}  // namespace spt

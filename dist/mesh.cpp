@@ -1,0 +1,103 @@
+#include "dist/mesh.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include <c10/util/Exception.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/error.h"
+
+namespace spt {
+namespace {
+
+// World ranks, those of one host next to each other, hosts in the order of their first rank.
+std::vector<size_t> ranks_by_host(const std::vector<std::string>& hosts) {
+  std::vector<size_t> first(hosts.size()), order(hosts.size());
+  for (size_t rank = 0; rank < hosts.size(); ++rank)
+    first[rank] = static_cast<size_t>(std::find(hosts.begin(), hosts.end(), hosts[rank]) - hosts.begin());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return first[a] < first[b]; });
+  return order;
+}
+
+// The ranks of the first group of `tp` that spans hosts, or none.
+std::vector<size_t> group_across_hosts(const std::vector<std::string>& hosts, const std::vector<size_t>& order,
+                                       size_t tp) {
+  for (size_t begin = 0; begin < order.size(); begin += tp)
+    if (hosts[order[begin]] != hosts[order[begin + tp - 1]])
+      return {order.begin() + static_cast<std::ptrdiff_t>(begin),
+              order.begin() + static_cast<std::ptrdiff_t>(begin + tp)};
+  return {};
+}
+
+std::vector<size_t> divisors(size_t n) {
+  std::vector<size_t> found;
+  for (size_t d = 1; d <= n; ++d)
+    if (n % d == 0) found.push_back(d);
+  return found;
+}
+
+}  // namespace
+
+std::vector<MeshPlace> mesh_places(const std::vector<std::string>& hosts, const MeshConfig& config) {
+  const std::vector<size_t> order = ranks_by_host(hosts);
+  std::vector<size_t> possible;
+  for (const size_t tp : divisors(hosts.size()))
+    if (config.tp_across_hosts || group_across_hosts(hosts, order, tp).empty()) possible.push_back(tp);
+
+  if (config.tp < 1 || hosts.size() % static_cast<size_t>(config.tp) != 0)
+    throw BadInput(fmt::format("mesh.tp is {}, which does not divide the {} rank(s); possible: {}", config.tp,
+                               hosts.size(), fmt::join(possible, ", ")));
+  const auto tp = static_cast<size_t>(config.tp);
+  if (std::find(possible.begin(), possible.end(), tp) == possible.end()) {
+    const std::vector<size_t> group = group_across_hosts(hosts, order, tp);
+    throw BadInput(
+        fmt::format("mesh.tp is {}, but ranks {} would then share a model across the hosts {} and {}; "
+                    "possible: {}; or another number of ranks a host; or, slow, mesh.tp_across_hosts=true",
+                    tp, fmt::join(group, ", "), hosts[group.front()], hosts[group.back()], fmt::join(possible, ", ")));
+  }
+
+  std::vector<MeshPlace> places(hosts.size());
+  for (size_t i = 0; i < order.size(); ++i) places[order[i]] = {static_cast<int>(i / tp), static_cast<int>(i % tp)};
+  return places;
+}
+
+namespace {
+
+Communicator& connected_world(Runtime& runtime, Backend backend) {
+  runtime.connect(backend);
+  return runtime.world();
+}
+
+}  // namespace
+
+Mesh::Mesh(Runtime& runtime, const MeshConfig& config)
+    : places_(mesh_places(runtime.hosts(), config)),
+      hosts_(runtime.hosts()),
+      world(connected_world(runtime, config.backend)),
+      host_world(runtime.host_world()),
+      place(places_[static_cast<size_t>(runtime.rank())]),
+      dp(world.split(place.tp_rank, place.dp_rank)),
+      tp(world.split(place.dp_rank, place.tp_rank)) {}
+
+std::string Mesh::overview() const {
+  std::string text = fmt::format("mesh: dp {} × tp {}", dp->size(), tp->size());
+  const auto add = [&](const char* kind, int index, int MeshPlace::*coordinate) {
+    text += fmt::format("\n[{} {}] ranks", kind, index);
+    // By place: neighbours in the group are neighbours in the line.
+    std::vector<size_t> members;
+    for (size_t rank = 0; rank < places_.size(); ++rank)
+      if (places_[rank].*coordinate == index) members.push_back(rank);
+    std::sort(members.begin(), members.end(), [&](size_t a, size_t b) {
+      return std::pair(places_[a].dp_rank, places_[a].tp_rank) < std::pair(places_[b].dp_rank, places_[b].tp_rank);
+    });
+    for (const size_t rank : members) text += fmt::format(" {}@{}", rank, hosts_[rank]);
+  };
+  for (int index = 0; index < dp->size(); ++index) add("dp", index, &MeshPlace::dp_rank);
+  for (int index = 0; index < tp->size(); ++index) add("tp", index, &MeshPlace::tp_rank);
+  return text;
+}
+
+}  // namespace spt

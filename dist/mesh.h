@@ -1,0 +1,56 @@
+// The dp × tp grid of ranks. A tp group is made of ranks of one host, next to each other; dp runs across.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dist/runtime.h"
+
+namespace spt {
+
+struct MeshConfig {
+  int tp = 1;
+  bool tp_across_hosts = false;
+  Backend backend = Backend::kAuto;
+
+  template <class F>
+  void fields(F& f) {
+    f("tp", tp, "ranks that share one copy of the model (tensor parallel); dp = ranks / tp");
+    f("tp_across_hosts", tp_across_hosts, "allow a tensor-parallel group to span hosts");
+    f("backend", backend, "collectives of device tensors: auto, nccl or mpi");
+  }
+};
+
+struct MeshPlace {
+  int dp_rank = 0;
+  int tp_rank = 0;
+};
+
+// The place of each world rank, from the hosts by world rank: ranks are ordered by (first appearance of their host,
+// world rank) and cut into runs of `tp`, so the launcher's mapping does not matter. Throws BadInput, naming the
+// possible values, when tp does not divide the ranks, or a group would cross hosts and may not.
+std::vector<MeshPlace> mesh_places(const std::vector<std::string>& hosts, const MeshConfig& config);
+
+// Collective; calls runtime.connect(config.backend), after the checks of mesh_places.
+class Mesh {
+ public:
+  Mesh(Runtime& runtime, const MeshConfig& config);
+
+  // Every group with its ranks and hosts, a line each ("[dp 0] ranks 0@a 1@a": those that share the model of dp rank
+  // 0), for the log.
+  std::string overview() const;
+
+ private:
+  std::vector<MeshPlace> places_;
+  std::vector<std::string> hosts_;
+
+ public:
+  Communicator& world;  // dp × tp, device tensors
+  Communicator& host_world;
+  const MeshPlace place;
+  const std::unique_ptr<Communicator> dp;  // ranks with my tp_rank, by dp_rank
+  const std::unique_ptr<Communicator> tp;  // ranks with my dp_rank, by tp_rank
+};
+
+}  // namespace spt

@@ -1,0 +1,23 @@
+#include <c10/util/Exception.h>
+
+#include "dist/cuda_device.h"
+
+namespace spt {
+
+bool built_with_cuda() {
+  return false;
+}
+
+int cuda_device_count() {
+  return 0;
+}
+
+std::string cuda_device_uuid(int index) {
+  TORCH_INTERNAL_ASSERT(false, "no GPU ", index);
+}
+
+void set_cuda_device(int index) {
+  TORCH_INTERNAL_ASSERT(false, "no GPU ", index);
+}
+
+}  // namespace spt

@@ -1,0 +1,190 @@
+#include "dist/runtime.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include <ATen/Functions.h>
+#include <ATen/Parallel.h>
+#include <c10/util/Exception.h>
+#include <fmt/format.h>
+#include <mpi.h>
+#include <sched.h>
+
+#include "base/log.h"
+#include "dist/cuda_device.h"
+#include "dist/host_threads.h"
+#include "dist/job_end.h"
+#include "dist/mpi_call.h"
+#include "dist/mpi_communicator.h"
+#include "dist/nccl_communicator.h"
+#include "dist/staged_communicator.h"
+
+namespace spt {
+namespace {
+
+bool in_environment(const char* name) {
+  return std::getenv(name) != nullptr;
+}
+
+bool started_by_launcher() {
+  return in_environment("OMPI_COMM_WORLD_SIZE") || in_environment("PMIX_RANK") || in_environment("PMI_RANK");
+}
+
+class MpiSession {
+ public:
+  MpiSession(int argc, char** argv) {
+    // Alone, Open MPI would start a daemon `orted`, which compute nodes may not have.
+    if (!started_by_launcher()) setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
+    int provided = MPI_THREAD_SINGLE;
+    check_mpi(MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &provided), "MPI_Init_thread");
+    if (provided < MPI_THREAD_SERIALIZED) throw Failure("this MPI cannot be called from more than one thread");
+  }
+  ~MpiSession() { MPI_Finalize(); }
+  MpiSession(const MpiSession&) = delete;
+  MpiSession& operator=(const MpiSession&) = delete;
+};
+
+// Such a job would be N jobs of one rank that write the same files.
+void check_launcher(int size) {
+  const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
+  if (size == 1 && !started_by_launcher() && tasks != nullptr && std::atoi(tasks) > 1)
+    throw BadInput(fmt::format("srun started {} tasks, but MPI sees each alone; use `srun --mpi=pmix`", tasks));
+}
+
+std::string host_name() {
+  std::string name(MPI_MAX_PROCESSOR_NAME, '\0');
+  int size = 0;
+  check_mpi(MPI_Get_processor_name(name.data(), &size), "MPI_Get_processor_name");
+  name.resize(static_cast<size_t>(size));
+  return name;
+}
+
+// Every rank's `mine`, which is at most `limit` bytes.
+std::vector<std::string> gather_text(Communicator& group, const std::string& mine, int64_t limit) {
+  const at::Tensor text = at::zeros({limit}, at::kByte), all = at::zeros({group.size(), limit}, at::kByte);
+  TORCH_INTERNAL_ASSERT(static_cast<int64_t>(mine.size()) <= limit);
+  std::memcpy(text.data_ptr(), mine.data(), mine.size());
+  group.all_gather(all, text);
+  std::vector<std::string> texts;
+  for (int rank = 0; rank < group.size(); ++rank) {
+    const char* begin = static_cast<const char*>(all.data_ptr()) + rank * limit;
+    texts.emplace_back(begin, strnlen(begin, static_cast<size_t>(limit)));
+  }
+  return texts;
+}
+
+std::vector<cpu_set_t> gather_masks(Communicator& local) {
+  cpu_set_t mine;
+  CPU_ZERO(&mine);
+  sched_getaffinity(0, sizeof(mine), &mine);
+  std::vector<cpu_set_t> masks(static_cast<size_t>(local.size()));
+  const auto bytes = static_cast<int64_t>(sizeof(mine));
+  const at::Tensor all = at::empty({local.size() * bytes}, at::kByte), one = at::empty({bytes}, at::kByte);
+  std::memcpy(one.data_ptr(), &mine, sizeof(mine));
+  local.all_gather(all, one);
+  std::memcpy(masks.data(), all.data_ptr(), all.nbytes());
+  return masks;
+}
+
+std::unique_ptr<Communicator> ranks_of_this_host(const std::shared_ptr<JobEnd>& job_end) {
+  MPI_Comm local = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &local), "MPI_Comm_split_type");
+  check_mpi(MPI_Comm_set_errhandler(local, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  return std::make_unique<MpiCommunicator>(local, job_end);
+}
+
+void choose_threads(Communicator& local) {
+  const std::vector<cpu_set_t> masks = gather_masks(local);
+  if (!in_environment("OMP_NUM_THREADS")) at::set_num_threads(threads_of_rank(masks, local.rank()));
+}
+
+}  // namespace
+
+Runtime::Runtime(std::shared_ptr<JobEnd> job_end)
+    : host_world_(std::make_unique<MpiCommunicator>(duplicate_comm(MPI_COMM_WORLD), job_end)), device_(at::kCPU) {
+  check_launcher(size());
+  hosts_ = gather_text(*host_world_, host_name(), MPI_MAX_PROCESSOR_NAME);
+  const std::unique_ptr<Communicator> local = ranks_of_this_host(job_end);
+  local_rank_ = local->rank();
+  choose_threads(*local);
+  device_ = choose_device();
+  spdlog::info("{} rank(s), {} of them on {}, {} thread(s) each there, device {}", size(), local->size(),
+               hosts_[static_cast<size_t>(rank())], at::get_num_threads(), device_.str());
+}
+
+at::Device Runtime::choose_device() {
+  const int gpus = cuda_device_count();
+  const at::Tensor with_gpu = at::zeros({size()}, at::kInt);
+  with_gpu.data_ptr<int>()[rank()] = gpus > 0 ? 1 : 0;
+  host_world_->all_reduce(with_gpu, Reduce::kMax);
+  const int* first = with_gpu.data_ptr<int>();
+  const auto without = static_cast<size_t>(std::find(first, first + size(), 0) - first);
+  const auto with = static_cast<size_t>(std::find(first, first + size(), 1) - first);
+  if (with == hosts_.size()) return at::kCPU;
+  if (without < hosts_.size())
+    throw BadInput(
+        fmt::format("rank {} on {} sees a GPU, rank {} on {} sees none; give every rank one, or none with "
+                    "CUDA_VISIBLE_DEVICES= on all hosts",
+                    with, hosts_[with], without, hosts_[without]));
+  const int index = local_rank_ % gpus;
+  set_cuda_device(index);
+  return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
+}
+
+std::vector<int> Runtime::gpu_owners() {
+  const std::vector<std::string> uuids = gather_text(*host_world_, cuda_device_uuid(device_.index()), 32);
+  std::vector<int> owners;
+  for (const std::string& uuid : uuids)
+    owners.push_back(static_cast<int>(std::find(uuids.begin(), uuids.end(), uuid) - uuids.begin()));
+  return owners;
+}
+
+void Runtime::connect(Backend backend) {
+  TORCH_INTERNAL_ASSERT(!world_, "connect was called twice");
+  std::unique_ptr<Communicator> ranks = host_world_->split(0, rank());
+  if (device_.is_cpu()) {
+    world_ = backend == Backend::kNccl ? make_nccl_communicator(std::move(ranks), device_) : std::move(ranks);
+    return;
+  }
+  const std::vector<int> owners = gpu_owners();
+  for (int sharer = 0; sharer < size() && backend != Backend::kMpi; ++sharer) {
+    const int owner = owners[static_cast<size_t>(sharer)];
+    if (owner == sharer) continue;
+    const std::string& host = hosts_[static_cast<size_t>(sharer)];
+    if (backend == Backend::kNccl)
+      throw BadInput(
+          fmt::format("mesh.backend is nccl, but ranks {} and {} on {} share a GPU, which NCCL refuses; start at "
+                      "most one rank a GPU, or use mesh.backend=auto or mpi",
+                      owner, sharer, host));
+    spdlog::info("ranks {} and {} on {} share a GPU: collectives go through host memory and MPI", owner, sharer, host);
+    backend = Backend::kMpi;
+  }
+  world_ = backend == Backend::kMpi ? std::make_unique<StagedCommunicator>(std::move(ranks), device_)
+                                    : make_nccl_communicator(std::move(ranks), device_);
+}
+
+int run_distributed(int argc, char** argv, const std::function<ExitStatus(Runtime&)>& body) {
+  setup_log(0, 1);
+  try {
+    const MpiSession session(argc, argv);
+    const auto job_end = std::make_shared<JobEnd>(MPI_COMM_WORLD);
+    int rank = 0, size = 1;
+    check_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &rank), "MPI_Comm_rank");
+    check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size), "MPI_Comm_size");
+    setup_log(rank, size);
+    try {
+      Runtime runtime(job_end);
+      return static_cast<int>(job_end->finish(body(runtime)));
+    } catch (const BadInput& error) {
+      job_end->fail(ExitStatus::kBadInput, error.what());
+    } catch (const std::exception& error) {
+      job_end->fail(ExitStatus::kFailure, fmt::format("rank {}@{}: {}", rank, host_name(), error.what()));
+    }
+  } catch (const std::exception& error) {
+    spdlog::error("MPI: {}", error.what());
+    return static_cast<int>(ExitStatus::kFailure);
+  }
+}
+
+}  // namespace spt

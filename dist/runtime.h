@@ -1,0 +1,65 @@
+// The process's place in the job: MPI, the device, and the one catch that turns an exception on any rank into the end
+// of all ranks.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "dist/communicator.h"
+
+namespace spt {
+
+class JobEnd;
+
+enum class Backend { kAuto, kNccl, kMpi };
+inline std::vector<std::pair<std::string, Backend>> enum_names(Backend) {
+  return {{"auto", Backend::kAuto}, {"nccl", Backend::kNccl}, {"mpi", Backend::kMpi}};
+}
+
+class Runtime {
+ public:
+  // All ranks, over MPI, for CPU tensors: for start-up checks, small integers and clean agreement.
+  Communicator& host_world() { return *host_world_; }
+  // All ranks, for tensors on `device()`, over the backend that `connect` chose (host_world until then).
+  Communicator& world() { return world_ ? *world_ : *host_world_; }
+  at::Device device() const { return device_; }
+
+  int rank() const { return host_world_->rank(); }
+  int size() const { return host_world_->size(); }
+  int local_rank() const { return local_rank_; }                    // among the ranks of this host
+  const std::vector<std::string>& hosts() const { return hosts_; }  // by world rank
+
+  // Collective, once. Chooses the backend for device tensors: auto is NCCL where every rank has a GPU of its own (told
+  // apart by UUID), MPI through pinned memory where ranks share one, MPI on the CPU. Throws BadInput when `nccl` cannot
+  // be had.
+  void connect(Backend backend);
+
+ private:
+  friend int run_distributed(int argc, char** argv, const std::function<ExitStatus(Runtime&)>& body);
+  explicit Runtime(std::shared_ptr<JobEnd> job_end);
+  // GPU (local rank modulo the host's GPUs), or CPU where no rank sees one. Throws BadInput when only some do.
+  at::Device choose_device();
+  // The lowest rank that shares each rank's GPU.
+  std::vector<int> gpu_owners();
+
+  std::unique_ptr<Communicator> host_world_;
+  std::unique_ptr<Communicator> world_;
+  at::Device device_;
+  int local_rank_ = 0;
+  std::vector<std::string> hosts_;
+};
+
+// Starts MPI (MPI_THREAD_SERIALIZED: backward passes on a GPU communicate from autograd's thread, one call at a time),
+// sets up the log and the threads of libtorch (OMP_NUM_THREADS, else this rank's share of the cores it is bound to),
+// runs `body` and returns the exit status, the highest of all ranks', after MPI_Finalize. Works alone, without mpirun.
+//
+// An exception on one rank ends all ranks within seconds, also those that wait in a collective: with status 1 and the
+// message for BadInput, else with status 2 and rank@host before it. Of ranks that throw at about the same time only the
+// lowest logs its message.
+int run_distributed(int argc, char** argv, const std::function<ExitStatus(Runtime&)>& body);
+
+}  // namespace spt

@@ -1,0 +1,21 @@
+// The shape of a command: one file each in launch/, one function that adds its subcommand to the program's options.
+#pragma once
+
+#include <functional>
+
+#include <CLI/CLI.hpp>
+
+namespace spt {
+
+// What a chosen command does; returns the exit status (base/error.h). Throws BadInput or Failure, which spt_main turns
+// into the exit status. `argc` and `argv` are main's, for MPI_Init and for the manifest's command line.
+using Action = std::function<int(int argc, char** argv)>;
+
+// Each adds its subcommand to `app`. When the user chose it, parsing stores what to run in `action`, and nothing else
+// happens until spt_main calls it.
+void add_prepare(CLI::App& app, Action& action);
+void add_inspect(CLI::App& app, Action& action);
+void add_train(CLI::App& app, Action& action);
+void add_generate(CLI::App& app, Action& action);
+
+}  // namespace spt

@@ -1,0 +1,198 @@
+#include <fstream>
+#include <memory>
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/durable.h"
+#include "data/chat_template.h"
+#include "data/config_file.h"
+#include "data/records.h"
+#include "data/tokenizer.h"
+#include "dist/mesh.h"
+#include "dist/text.h"
+#include "launch/commands.h"
+#include "trainer/eval/generator.h"
+#include "trainer/hf_folder.h"
+#include "trainer/model/pretrained.h"
+#include "trainer/run_config.h"
+#include "trainer/same_view.h"
+
+namespace spt {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+struct Options {
+  fs::path model, input, out;
+  std::vector<std::string> prompts;
+  std::string chat_template;
+  SamplingConfig sampling;
+  int64_t batch = 16;
+  std::vector<std::string> overrides;
+};
+
+// What of a RunConfig may be given here.
+struct GenerateConfig {
+  MeshConfig mesh;
+  struct Model {
+    Dtype dtype = Dtype::kAuto;
+    template <class F>
+    void fields(F& f) {
+      f("dtype", dtype, "fp32 or bf16");
+    }
+  } model;
+  template <class F>
+  void fields(F& f) {
+    f("mesh", mesh, "");
+    f("model", model, "");
+  }
+};
+
+struct Question {
+  std::string id, text;  // the last user turn
+  std::vector<int32_t> ids;
+};
+
+class GenerateJob {
+ public:
+  GenerateJob(const Options& options, Runtime& runtime)
+      : options_(options),
+        config_(read_fields<GenerateConfig>(parse_overrides(options.overrides))),
+        runtime_(runtime),
+        tokenizer_((check_options(), load_tokenizer(options.model))),
+        mesh_(runtime, config_.mesh),
+        model_(load_model_config(options.model), mesh_.place.tp_rank, mesh_.tp->size()) {
+    check_same_view(runtime, {{"model " + options.model.string(), hash_folder(options.model)}});
+    choose_template();
+    read_questions();
+    check_pretrained(model_, options.model);
+  }
+
+  void run() {
+    model_.allocate(*mesh_.tp, {scalar_type(config_.model.dtype, runtime_.device())});
+    load_pretrained(model_, options_.model);
+    // Every dp-th question, so that long and short ones mix; the first tp rank keeps the results.
+    std::vector<Prompt> mine;
+    for (size_t i = static_cast<size_t>(mesh_.place.dp_rank); i < questions_.size(); i += static_cast<size_t>(mesh_.dp->size()))
+      mine.push_back({questions_[i].ids, i});
+    json results = json::array();
+    generate(model_, mine, tokenizer_->eos(), options_.sampling, options_.batch, [&](size_t i, const Continuation& continuation) {
+      if (mesh_.place.tp_rank == 0) results.push_back({mine[i].number, result_of(questions_[mine[i].number], continuation)});
+    });
+    std::vector<json> rows(questions_.size());
+    for (const std::string& part : all_gather_text(runtime_.host_world(), results.dump()))
+      for (json& result : json::parse(part)) rows[result[0].get<size_t>()] = std::move(result[1]);
+    if (runtime_.rank() == 0) options_.out.empty() ? print(rows) : write(rows);
+  }
+
+ private:
+  void check_options() const {
+    if (options_.prompts.empty() == options_.input.empty()) throw BadInput("give either --prompt TEXT or --input FILE.jsonl");
+    if (options_.sampling.temperature < 0) throw BadInput(fmt::format("--temperature is {}, must be at least 0", options_.sampling.temperature));
+    if (!(options_.sampling.top_p > 0 && options_.sampling.top_p <= 1))
+      throw BadInput(fmt::format("--top-p is {}, must be above 0 and at most 1", options_.sampling.top_p));
+    if (options_.sampling.max_new_tokens < 1)
+      throw BadInput(fmt::format("--max-new-tokens is {}, must be at least 1", options_.sampling.max_new_tokens));
+    if (options_.batch < 1) throw BadInput(fmt::format("--batch is {}, must be at least 1", options_.batch));
+    if (!options_.out.empty() && fs::exists(options_.out))
+      throw BadInput(fmt::format("{} exists; remove it or choose another --out", options_.out.string()));
+  }
+
+  void choose_template() {
+    if (options_.chat_template == "none") return;
+    if (!options_.chat_template.empty()) {
+      template_ = ChatTemplate::load(options_.chat_template);
+    } else if (const auto spt = load_spt_json(options_.model)) {
+      template_ = ChatTemplate::parse(spt->template_text, (options_.model / "spt.json").string());
+    } else {
+      template_ = ChatTemplate::load("spt");
+    }
+  }
+
+  void read_questions() {
+    for (const std::string& prompt : options_.prompts) add(std::to_string(questions_.size() + 1), {prompt}, std::nullopt);
+    if (options_.input.empty()) return;
+    RecordReader reader(options_.input, {RecordFormat::kAuto, RecordUse::kPrompts});
+    while (const auto record = reader.next()) add(record->id, record->turns, record->system);
+  }
+
+  void add(const std::string& id, const std::vector<std::string>& turns, const std::optional<std::string>& system) {
+    if (!template_ && turns.size() > 1)
+      throw BadInput(fmt::format("question {} has several turns, which --template none cannot join", id));
+    questions_.push_back({id, turns.back(),
+                          template_ ? template_->encode_prompt(turns, system, *tokenizer_) : tokenizer_->encode_with_special(turns[0])});
+  }
+
+  json result_of(const Question& question, const Continuation& continuation) const {
+    RoleAndAnswer split;
+    if (template_) {
+      split = template_->split(continuation.ids, *tokenizer_);
+    } else {
+      split.output = split.answer = tokenizer_->decode(continuation.ids, false);
+    }
+    return {{"id", question.id},
+            {"prompt", question.text},
+            {"role", split.role ? json(*split.role) : json()},
+            {"answer", split.answer},
+            {"output", split.output},
+            {"prompt_ids", question.ids},
+            {"output_ids", continuation.ids},
+            {"finish", continuation.stopped ? "stop" : "length"}};
+  }
+
+  void write(const std::vector<json>& rows) const {
+    std::string text;
+    for (const json& row : rows) text += row.dump() + "\n";
+    write_durable(options_.out, text);
+  }
+
+  static void print(const std::vector<json>& rows) {
+    const bool colour = isatty(STDOUT_FILENO) != 0;
+    for (const json& row : rows) {
+      if (rows.size() > 1) fmt::print("--- {}: {}\n", row["id"].get<std::string>(), row["prompt"].get<std::string>());
+      if (!row["role"].is_null()) fmt::print("{}role: {}{}\n\n", colour ? "\x1b[36m" : "", row["role"].get<std::string>(), colour ? "\x1b[0m" : "");
+      fmt::print("{}\n", row["answer"].get<std::string>());
+    }
+  }
+
+  const Options& options_;
+  GenerateConfig config_;
+  Runtime& runtime_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  Mesh mesh_;
+  CausalLm model_;
+  std::optional<ChatTemplate> template_;  // none with --template none
+  std::vector<Question> questions_;
+};
+
+}  // namespace
+
+void add_generate(CLI::App& app, Action& action) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("generate", "answers questions; shows the self-written role apart from the answer");
+  command->add_option("--model", options->model, "Hugging Face folder, e.g. a checkpoint's hf/")->required();
+  command->add_option("--prompt", options->prompts, "a question (may be repeated)");
+  command->add_option("--input", options->input, "questions as JSON lines: {\"prompt\": …} or records");
+  command->add_option("--out", options->out, "JSON lines with role, answer and ids, instead of text on the screen");
+  command->add_option("--template", options->chat_template, "NAME, FILE, or none to feed the text as it is [the model's spt.json, else spt]");
+  command->add_option("--max-new-tokens", options->sampling.max_new_tokens, "limit of an output's length")->capture_default_str();
+  command->add_option("--temperature", options->sampling.temperature, "0: greedy")->capture_default_str();
+  command->add_option("--top-p", options->sampling.top_p, "sample from the most likely tokens of this probability")->capture_default_str();
+  command->add_option("--seed", options->sampling.seed, "of the sampling")->capture_default_str();
+  command->add_option("--batch", options->batch, "questions side by side on a rank")->capture_default_str();
+  command->add_option("key=value", options->overrides, "mesh.tp, mesh.backend, model.dtype");
+  command->footer("Example: spt generate --model runs/first/checkpoints/step-000040/hf --prompt \"Why is the sky blue?\"");
+  command->callback([options, &action] {
+    action = [options](int argc, char** argv) {
+      return run_distributed(argc, argv, [&](Runtime& runtime) {
+        GenerateJob(*options, runtime).run();
+        return ExitStatus::kDone;
+      });
+    };
+  });
+}
+
+}  // namespace spt

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Run a command on N ranks of this machine: mpirun with the settings that suit one machine.
+#
+#   ./launch/local.sh N COMMAND…
+#   ./launch/local.sh 4 build/spt train configs/tiny_cpu.yaml mesh.tp=2
+#
+# * Ctrl-C or SIGTERM asks the ranks to save and stop, however long that takes; a second one ends them at once.
+# * Cores are shared out evenly: OMP_NUM_THREADS, where it is unset, is cores / N; more ranks than cores are allowed.
+# * The exit status is the job's: 0 done, 1 bad input, 2 failure, 75 stopped after saving (start it again to go on).
+set -uo pipefail
+if [ $# -lt 2 ] || ! [[ $1 =~ ^[1-9][0-9]*$ ]]; then
+  sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" >&2
+  exit 1
+fi
+ranks=$1
+shift
+command -v mpirun >/dev/null || { echo "local.sh: no mpirun on PATH: run ./launch/setup.sh, or load a module" >&2; exit 1; }
+cores=$(nproc)
+threads=$((cores / ranks))
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((threads > 0 ? threads : 1))}
+
+arguments=(-np "$ranks" --oversubscribe --bind-to none)
+[ "$(id -u)" -eq 0 ] && arguments+=(--allow-run-as-root)
+
+# mpirun answers SIGTERM and Ctrl-C by killing the ranks a second later (odls_base_sigkill_timeout makes it wait, but always
+# the full time, also after a failure, and the exit status is lost). SIGUSR1 it passes on and then waits for the job.
+# It runs in a session of its own, so that Ctrl-C reaches this script only.
+setsid mpirun "${arguments[@]}" "$@" <&0 &
+job=$!
+asked=false
+# shellcheck disable=SC2317  # called by trap
+stop() {
+  if $asked; then kill -TERM "$job"; else kill -USR1 "$job"; fi
+  asked=true
+  echo "local.sh: stopping: the ranks save and end (once more to end them at once)" >&2
+}
+trap stop INT TERM USR1
+while :; do
+  wait "$job"
+  status=$?
+  kill -0 "$job" 2>/dev/null || break  # a trap interrupts wait: the job still runs
+done
+exit "$status"

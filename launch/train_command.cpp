@@ -1,0 +1,47 @@
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "dist/runtime.h"
+#include "launch/commands.h"
+#include "trainer/run_config.h"
+#include "trainer/trainer.h"
+
+namespace spt {
+namespace {
+
+struct Options {
+  std::string config;
+  std::vector<std::string> overrides;
+  bool check = false;
+};
+
+std::string keys_help() {
+  std::string text = "Keys of CONFIG.yaml, with their defaults:\n";
+  for (const auto& line : list_fields<RunConfig>()) text += fmt::format("  {:<30} {:<14} {}\n", line.key, line.value, line.help);
+  return text + "\nExample: mpirun -np 4 spt train configs/tiny_cpu.yaml mesh.tp=2 run.dir=runs/first";
+}
+
+int run(const Options& options, int argc, char** argv) {
+  return run_distributed(argc, argv, [&](Runtime& runtime) {
+    RunConfig config = load_run_config(options.config, options.overrides);
+    Trainer trainer(std::move(config), runtime, {argv, argv + argc});
+    if (!options.check) return trainer.run();
+    if (runtime.rank() == 0) fmt::print("{}\nnothing is wrong; nothing was started\n", trainer.summary());
+    return ExitStatus::kDone;
+  });
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, Action& action) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("train", "full-parameter fine-tuning, on any number of ranks");
+  command->add_option("CONFIG", options->config, "YAML file")->required();
+  command->add_option("key=value", options->overrides, "values that take the place of the file's");
+  command->add_flag("--check", options->check, "validate everything and stop");
+  command->footer(keys_help);
+  command->callback([options, &action] { action = [options](int argc, char** argv) { return run(*options, argc, argv); }; });
+}
+
+}  // namespace spt

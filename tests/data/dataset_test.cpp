@@ -1,0 +1,232 @@
+#include "data/dataset.h"
+
+#include <random>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "data/h5_file.h"
+#include "tests/temporary_folder.h"
+
+namespace spt {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::ElementsAreArray;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+std::vector<int64_t> numbers(const at::Tensor& tensor) {
+  std::vector<int64_t> values;
+  if (tensor.scalar_type() == at::kInt)
+    values.assign(tensor.const_data_ptr<int32_t>(), tensor.const_data_ptr<int32_t>() + tensor.numel());
+  else
+    values.assign(tensor.const_data_ptr<int64_t>(), tensor.const_data_ptr<int64_t>() + tensor.numel());
+  return values;
+}
+
+Corpus small_corpus() {
+  Corpus corpus;
+  corpus.info.arm = "role";
+  corpus.info.template_text = "system: S";
+  corpus.info.system = "S";
+  corpus.info.role_prefix = "You are";
+  corpus.info.tokenizer_sha256 = std::string(64, 'a');
+  corpus.info.source_sha256 = std::string(64, 'b');
+  corpus.info.max_tokens = 8;
+  corpus.info.truncated_examples = 1;
+  corpus.info.dropped_examples = 2;
+  corpus.tokens = {1, 10, 11, 12, 2, 1, 20, 2, 1, 30, 31, 32, 33, 34, 35, 2};
+  corpus.trained = {0, 0, 1, 1, 1, 0, 1, 1, 0, 0, 0, 1, 1, 0, 1, 1};
+  corpus.offsets = {0, 5, 8, 16};
+  corpus.sources = {"wiki", "", "übung"};
+  corpus.ids = {"1", "x-2", "3"};
+  return corpus;
+}
+
+class Rows : public ::testing::Test {
+ protected:
+  std::filesystem::path write(Corpus corpus = small_corpus()) {
+    write_corpus(folder_ / "c.h5", corpus);
+    return folder_ / "c.h5";
+  }
+  std::string error(const std::filesystem::path& path, int64_t max_tokens = 0) {
+    try {
+      Dataset dataset(path, max_tokens);
+      const std::vector<int64_t> rows = {0, 1, 2};
+      dataset.batch(rows);
+      dataset.verify();
+    } catch (const BadInput& bad) {
+      EXPECT_THAT(bad.what(), StartsWith(path.string()));
+      return bad.what();
+    }
+    return "no error";
+  }
+  // The corpus with one attribute or data set of its own.
+  struct Change {
+    std::string format = kCorpusFormat;
+    int64_t version = kCorpusVersion;
+    int64_t max_tokens = 8;
+    std::string arm = "role";
+    std::vector<int64_t> offsets = {0, 5, 8, 16};
+    std::vector<std::string> ids = {"1", "x-2", "3"};
+    std::vector<int32_t> tokens = small_corpus().tokens;
+    bool with_trained = true;
+  };
+  std::filesystem::path write(const Change& change) {
+    H5Writer file(kCorpusChunk);
+    file.text_attribute("format", change.format);
+    file.int_attribute("version", change.version);
+    file.text_attribute("arm", change.arm);
+    for (const char* name :
+         {"template", "system", "role_prefix", "tokenizer_sha256", "source_sha256", "content_sha256"})
+      file.text_attribute(name, "x");
+    file.int_attribute("max_tokens", change.max_tokens);
+    file.int_attribute("truncated_examples", 0);
+    file.int_attribute("dropped_examples", 0);
+    file.write("tokens", std::span<const int32_t>(change.tokens));
+    if (change.with_trained) file.write("trained", std::span<const uint8_t>(small_corpus().trained));
+    file.write("offsets", std::span<const int64_t>(change.offsets));
+    file.write("source", std::span<const std::string>(std::vector<std::string>(change.ids.size())));
+    file.write("id", std::span<const std::string>(change.ids));
+    return folder_.put("c.h5", file.bytes());
+  }
+  TemporaryFolder folder_;
+};
+
+TEST_F(Rows, Open_ReadsWhatTheCorpusIs) {
+  const Dataset dataset(write());
+  EXPECT_EQ(dataset.size(), 3);
+  EXPECT_THAT(dataset.lengths(), ElementsAre(5, 3, 8));
+  EXPECT_EQ(dataset.trimmed(), 0);
+  EXPECT_EQ(dataset.info().arm, "role");
+  EXPECT_EQ(dataset.info().template_text, "system: S");
+  EXPECT_EQ(dataset.info().max_tokens, 8);
+  EXPECT_EQ(dataset.info().truncated_examples, 1);
+  EXPECT_EQ(dataset.info().dropped_examples, 2);
+  EXPECT_EQ(dataset.id(1), "x-2");
+  EXPECT_EQ(dataset.source(2), "übung");
+  EXPECT_NO_THROW(dataset.verify());
+}
+
+TEST_F(Rows, Batch_PutsExamplesEndToEndWithTheNextTrainedTokenAsLabel) {
+  const std::vector<int64_t> rows = {1, 0};
+  const Batch batch = Dataset(write()).batch(rows);
+  EXPECT_THAT(numbers(batch.ids), ElementsAre(1, 20, 2, 1, 10, 11, 12, 2));
+  EXPECT_THAT(numbers(batch.labels), ElementsAre(20, 2, -100, -100, 11, 12, 2, -100));
+  EXPECT_THAT(numbers(batch.starts), ElementsAre(0, 3, 8));
+  EXPECT_EQ(batch.starts.scalar_type(), at::kInt);
+  EXPECT_EQ(batch.ids.scalar_type(), at::kLong);
+}
+
+TEST_F(Rows, Batch_OfNoRowsIsEmpty) {
+  const Batch batch = Dataset(write()).batch({});
+  EXPECT_EQ(batch.ids.numel(), 0);
+  EXPECT_THAT(numbers(batch.starts), ElementsAre(0));
+}
+
+TEST_F(Rows, MaxTokens_TrimsAgain) {
+  const Dataset dataset(write(), 4);
+  EXPECT_THAT(dataset.lengths(), ElementsAre(4, 3, 4));
+  EXPECT_EQ(dataset.trimmed(), 2);
+  const std::vector<int64_t> rows = {2};
+  const Batch batch = dataset.batch(rows);
+  EXPECT_THAT(numbers(batch.ids), ElementsAre(1, 30, 31, 32));
+  EXPECT_THAT(numbers(batch.labels), ElementsAre(-100, -100, 32, -100));
+  EXPECT_NO_THROW(dataset.verify());
+}
+
+TEST_F(Rows, Row_OutsideTheCorpusIsRefused) {
+  const Dataset dataset(write());
+  for (const int64_t row : {int64_t{-1}, int64_t{3}}) {
+    EXPECT_THROW(dataset.batch(std::span(&row, 1)), BadInput);
+    EXPECT_THROW(dataset.id(row), BadInput);
+  }
+}
+
+TEST_F(Rows, Tokenizer_MustBeTheCorpuss) {
+  const Dataset dataset(write());
+  EXPECT_NO_THROW(dataset.require_tokenizer(std::string(64, 'a'), "models/x"));
+  try {
+    dataset.require_tokenizer(std::string(64, 'c'), "models/x");
+    FAIL();
+  } catch (const BadInput& bad) {
+    EXPECT_THAT(bad.what(),
+                ::testing::AllOf(HasSubstr("c.h5"), HasSubstr("models/x"), HasSubstr(std::string(64, 'c'))));
+  }
+}
+
+TEST_F(Rows, Open_RefusesAnotherFormatAndANewerVersion) {
+  EXPECT_THAT(error(write(Change{.format = "other"})), HasSubstr("is no corpus"));
+  EXPECT_THAT(error(write(Change{.version = 2})), HasSubstr("version 2, this program reads up to 1"));
+  EXPECT_THAT(error(write(Change{.arm = "other"})), HasSubstr("attribute arm is \"other\""));
+}
+
+TEST_F(Rows, Open_RefusesDataThatDoesNotFitTogether) {
+  EXPECT_THAT(error(write(Change{.offsets = {0, 5, 8, 17}})), HasSubstr("expected 1…8 more"));
+  EXPECT_THAT(error(write(Change{.offsets = {0, 5, 8, 15}})), HasSubstr("tokens has 16 elements, offsets say 15"));
+  EXPECT_THAT(error(write(Change{.offsets = {1, 5, 8, 16}})), HasSubstr("offsets begin with 1"));
+  EXPECT_THAT(error(write(Change{.offsets = {0, 8, 8, 16}})), HasSubstr("offsets[2] is 8 after 8"));
+  EXPECT_THAT(error(write(Change{.offsets = {0, 5, -(int64_t{1} << 62), 16}})), HasSubstr("offsets[2]"));
+  EXPECT_THAT(error(write(Change{.offsets = {0}})), HasSubstr("holds no example"));
+  EXPECT_THAT(error(write(Change{.offsets = {}})), HasSubstr("holds no example"));
+  EXPECT_THAT(error(write(Change{.ids = {"1", "2"}})), HasSubstr("source has 2 elements, offsets say 3"));
+  EXPECT_THAT(error(write(Change{.max_tokens = int64_t{1} << 60})), HasSubstr("attribute max_tokens"));
+  EXPECT_THAT(error(write(Change{.with_trained = false})), HasSubstr("no data set \"trained\""));
+}
+
+TEST_F(Rows, Batch_RefusesNegativeTokens) {
+  Change change;
+  change.tokens[6] = -5;
+  EXPECT_THAT(error(write(change)), HasSubstr("row 1 has token -5"));
+}
+
+TEST_F(Rows, Verify_RefusesContentThatIsNotTheHashs) {
+  EXPECT_THAT(error(write(Change{})), HasSubstr("content_sha256 is x"));
+}
+
+// Whatever byte is hit: found, or one of those that carry nothing.
+TEST_F(Rows, AFlippedByte_IsFoundOrHarmless) {
+  const std::string whole = folder_.get(write().filename());
+  int found = 0, harmless = 0;
+  for (size_t i = 0; i < whole.size(); ++i) {
+    std::string flipped = whole;
+    flipped[i] = static_cast<char>(flipped[i] ^ (1 << (i % 8)));
+    const auto path = folder_.put("c.h5", flipped);
+    if (error(path) != "no error") {
+      ++found;
+      continue;
+    }
+    ++harmless;
+    const std::vector<int64_t> rows = {0, 1, 2};
+    const Dataset dataset(path);
+    EXPECT_THAT(numbers(dataset.batch(rows).ids), ElementsAreArray(small_corpus().tokens)) << i;
+    EXPECT_EQ(dataset.info().template_text, "system: S") << i;
+    EXPECT_EQ(dataset.info().arm, "role") << i;
+    EXPECT_EQ(dataset.id(1), "x-2") << i;
+  }
+  EXPECT_GT(found, 0);
+  RecordProperty("found", found);
+  RecordProperty("harmless", harmless);
+}
+
+TEST_F(Rows, ATruncatedFile_IsRefused) {
+  const std::string whole = folder_.get(write().filename());
+  for (size_t size = 0; size < whole.size(); size += 13)
+    EXPECT_NE(error(folder_.put("c.h5", whole.substr(0, size))), "no error") << size;
+}
+
+TEST_F(Rows, NoiseInTheFile_NeverCrashes) {
+  const std::string whole = folder_.get(write().filename());
+  std::mt19937 random(1);
+  for (int round = 0; round < 500; ++round) {
+    std::string noisy = whole;
+    const size_t begin = random() % noisy.size(), size = 1 + random() % 64;
+    for (size_t i = begin; i < std::min(noisy.size(), begin + size); ++i) noisy[i] = static_cast<char>(random());
+    error(folder_.put("c.h5", noisy));
+  }
+}
+
+}  // namespace
+}  // namespace spt

@@ -1,0 +1,43 @@
+#include <cstdio>
+
+#include <gtest/gtest.h>
+
+#include "dist/watchdog.h"
+#include "tests/dist/ranks.h"
+
+namespace spt {
+namespace {
+
+Runtime* current = nullptr;
+
+// One rank reports everything, the others only what failed there.
+class FailurePrinter : public testing::EmptyTestEventListener {
+  void OnTestPartResult(const testing::TestPartResult& result) override {
+    if (!result.failed()) return;
+    const testing::TestInfo* test = testing::UnitTest::GetInstance()->current_test_info();
+    std::fprintf(stderr, "[rank %d] %s.%s\n%s:%d: %s\n", job().rank(), test ? test->test_suite_name() : "",
+                 test ? test->name() : "", result.file_name(), result.line_number(), result.message());
+  }
+};
+
+}  // namespace
+
+Runtime& job() {
+  return *current;
+}
+
+}  // namespace spt
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  return spt::run_distributed(argc, argv, [](spt::Runtime& runtime) {
+    spt::current = &runtime;
+    spt::watch_collectives(60, runtime.rank(), runtime.hosts()[static_cast<size_t>(runtime.rank())]);
+    if (runtime.rank() > 0) {
+      auto& listeners = testing::UnitTest::GetInstance()->listeners();
+      delete listeners.Release(listeners.default_result_printer());
+      listeners.Append(new spt::FailurePrinter);
+    }
+    return RUN_ALL_TESTS() == 0 ? spt::ExitStatus::kDone : spt::ExitStatus::kFailure;
+  });
+}

@@ -1,0 +1,28 @@
+// What a person sees of a run on rank 0: a bar with ETA on a terminal, a log line each `log_every` steps otherwise.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+#include "trainer/metrics.h"
+
+namespace spt {
+
+class Console {
+ public:
+  // Steps first_step + 1 … total are to come.
+  Console(int64_t first_step, int64_t total_steps, int64_t log_every, bool is_rank_0);
+  void show(const MetricsRow& row);
+  // Ends the bar's line, so that a message can follow.
+  void pause();
+
+ private:
+  double eta_seconds(int64_t step) const;
+
+  int64_t first_step_, total_steps_, log_every_;
+  bool is_rank_0_, is_terminal_;
+  bool on_bar_ = false;
+  std::chrono::steady_clock::time_point start_;
+};
+
+}  // namespace spt

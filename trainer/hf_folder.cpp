@@ -1,0 +1,148 @@
+#include "trainer/hf_folder.h"
+
+#include <fstream>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/durable.h"
+#include "base/error.h"
+#include "data/safetensors.h"
+#include "trainer/model/pretrained.h"
+
+namespace spt {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr int64_t kMaxFileBytes = 5'000'000'000;
+constexpr int kSptJsonVersion = 1;
+
+// The checkpoint tensors of one file, in the order of the parameters.
+struct WeightFile {
+  std::string name;
+  std::vector<SafetensorsEntry> entries;
+  int64_t bytes = 0;
+};
+
+std::vector<WeightFile> plan_files(const CausalLm& model, at::ScalarType dtype) {
+  std::vector<WeightFile> files(1);
+  for (const Parameter& parameter : model.parameters().list())
+    for (const Shard& shard : parameter.shards) {
+      int64_t bytes = static_cast<int64_t>(c10::elementSize(dtype));
+      for (const int64_t size : shard.global) bytes *= size;
+      if (files.back().bytes > 0 && files.back().bytes + bytes > kMaxFileBytes) files.emplace_back();
+      files.back().entries.push_back({shard.name, dtype, shard.global});
+      files.back().bytes += bytes;
+    }
+  for (size_t i = 0; i < files.size(); ++i)
+    files[i].name = files.size() == 1 ? "model.safetensors" : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, files.size());
+  return files;
+}
+
+void write_index(const fs::path& folder, const std::vector<WeightFile>& files) {
+  json index = {{"metadata", {{"total_size", 0}}}, {"weight_map", json::object()}};
+  int64_t total = 0;
+  for (const WeightFile& file : files) {
+    total += file.bytes;
+    for (const SafetensorsEntry& entry : file.entries) index["weight_map"][entry.name] = file.name;
+  }
+  index["metadata"]["total_size"] = total;
+  write_durable(folder / "model.safetensors.index.json", index.dump(2) + "\n");
+}
+
+json read_json(const fs::path& path) {
+  std::ifstream file(path);
+  if (!file) throw BadInput(fmt::format("{}: cannot be read", path.string()));
+  json value = json::parse(file, nullptr, false);
+  if (!value.is_object()) throw BadInput(fmt::format("{}: not a JSON object", path.string()));
+  return value;
+}
+
+void write_json(const fs::path& path, const json& value) {
+  write_durable(path, value.dump(2) + "\n");
+}
+
+std::string read_text(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw BadInput(fmt::format("{}: cannot be read", path.string()));
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+}  // namespace
+
+void save_weights(const fs::path& folder, const CausalLm& model, Communicator& tp) {
+  const at::ScalarType dtype = model.parameters().values().scalar_type();
+  const std::vector<WeightFile> files = plan_files(model, dtype);
+  std::unique_ptr<SafetensorsWriter> writer;
+  size_t file = 0, written = 0;
+  for (const Parameter& parameter : model.parameters().list())
+    for (size_t i = 0; i < parameter.shards.size(); ++i) {
+      const at::Tensor whole = gather_shard(parameter.part(i, parameter.value.detach()), parameter.shards[i], tp);
+      if (tp.rank() != 0) continue;
+      if (!writer)
+        writer = std::make_unique<SafetensorsWriter>(folder / files[file].name, files[file].entries,
+                                                     std::map<std::string, std::string>{{"format", "pt"}});
+      writer->write(whole.cpu());
+      if (++written < files[file].entries.size()) continue;
+      writer->commit();
+      writer.reset();
+      written = 0;
+      ++file;
+    }
+  if (tp.rank() == 0 && files.size() > 1) write_index(folder, files);
+}
+
+void save_model_files(const fs::path& folder, const fs::path& source, at::ScalarType dtype, const Tokenizer& tokenizer,
+                      const ChatTemplate& chat_template, const SptJson& spt) {
+  json config = read_json(source / "config.json");
+  // Newer transformers write "dtype", older read "torch_dtype".
+  config.erase("dtype");
+  config["torch_dtype"] = dtype == at::kFloat ? "float32" : "bfloat16";
+  config["architectures"] = {config.at("model_type") == "mistral" ? "MistralForCausalLM" : "LlamaForCausalLM"};
+  config["eos_token_id"] = tokenizer.eos();
+  write_json(folder / "config.json", config);
+
+  json generation = {{"eos_token_id", tokenizer.eos()}, {"pad_token_id", tokenizer.eos()}};
+  if (tokenizer.bos()) generation["bos_token_id"] = *tokenizer.bos();
+  write_json(folder / "generation_config.json", generation);
+
+  for (const fs::path& file : tokenizer.files())
+    if (file.filename() != "tokenizer_config.json") write_durable(folder / file.filename(), read_text(file));
+  const fs::path tokenizer_config = source / "tokenizer_config.json";
+  json settings = fs::exists(tokenizer_config)
+                      ? read_json(tokenizer_config)
+                      : json{{"tokenizer_class", "LlamaTokenizer"}, {"bos_token", tokenizer.bos_text()}};
+  settings["eos_token"] = tokenizer.eos_text();
+  settings["chat_template"] = chat_template.jinja(tokenizer);
+  write_json(folder / "tokenizer_config.json", settings);
+
+  write_json(folder / "spt.json", {{"format", "spt-model"},
+                                   {"version", kSptJsonVersion},
+                                   {"arm", spt.arm == Arm::kRole ? "role" : "plain"},
+                                   {"template", spt.template_text},
+                                   {"system", chat_template.system()},
+                                   {"role_prefix", chat_template.role_prefix()},
+                                   {"corpus_sha256", spt.corpus_sha256},
+                                   {"step", spt.step}});
+}
+
+std::optional<SptJson> load_spt_json(const fs::path& folder) {
+  const fs::path path = folder / "spt.json";
+  if (!fs::exists(path)) return std::nullopt;
+  const json value = read_json(path);
+  try {
+    if (value.at("format") != "spt-model") throw BadInput(fmt::format("{}: format is not spt-model", path.string()));
+    if (value.at("version").get<int>() > kSptJsonVersion)
+      throw BadInput(fmt::format("{}: version {} is newer than this program knows ({})", path.string(),
+                                 value.at("version").get<int>(), kSptJsonVersion));
+    const std::string arm = value.at("arm");
+    if (arm != "role" && arm != "plain") throw BadInput(fmt::format("{}: arm is \"{}\"", path.string(), arm));
+    return SptJson{arm == "role" ? Arm::kRole : Arm::kPlain, value.at("template"), value.at("corpus_sha256"), value.at("step")};
+  } catch (const json::exception& error) {
+    throw BadInput(fmt::format("{}: {}", path.string(), error.what()));
+  }
+}
+
+}  // namespace spt

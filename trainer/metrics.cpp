@@ -1,0 +1,131 @@
+#include "trainer/metrics.h"
+
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <iterator>
+#include <limits>
+#include <string>
+#include <string_view>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
+
+#include "base/durable.h"
+#include "base/error.h"
+
+namespace spt {
+namespace {
+
+// Lists the fields of a row once, for reading and for writing.
+template <class Row, class F>
+void visit(Row& row, F&& field) {
+  field("step", row.step);
+  field("epoch", row.epoch);
+  field("loss", row.loss);
+  field("valid_loss", row.valid_loss);
+  field("grad_norm", row.grad_norm);
+  field("lr", row.lr);
+  field("trained_tokens", row.trained_tokens);
+  field("tokens", row.tokens);
+  field("seconds", row.seconds);
+  field("data_seconds", row.data_seconds);
+  field("tokens_per_second", row.tokens_per_second);
+  field("mfu", row.mfu);
+  field("memory_bytes", row.memory_bytes);
+}
+
+struct RowToJson {
+  nlohmann::ordered_json object;
+  void operator()(const char* name, int64_t value) { object[name] = value; }
+  void operator()(const char* name, double value) {
+    object[name] = std::isfinite(value) ? nlohmann::ordered_json(value) : nlohmann::ordered_json();
+  }
+  void operator()(const char* name, const std::optional<double>& value) {
+    if (value) operator()(name, *value);
+  }
+};
+
+// Throws nlohmann::json::exception for a field that is missing or of another type.
+struct RowFromJson {
+  const nlohmann::json& object;
+  void operator()(const char* name, int64_t& value) const {
+    const nlohmann::json& written = object.at(name);
+    if (!written.is_number_integer()) throw nlohmann::json::type_error::create(302, name, &written);
+    value = written.get<int64_t>();
+  }
+  void operator()(const char* name, double& value) const {
+    const nlohmann::json& written = object.at(name);
+    value = written.is_null() ? std::numeric_limits<double>::quiet_NaN() : written.get<double>();
+  }
+  void operator()(const char* name, std::optional<double>& value) const {
+    if (object.contains(name)) operator()(name, value.emplace());
+  }
+};
+
+std::string read_text(const std::filesystem::path& path) {
+  std::ifstream stream(path, std::ios::binary);
+  std::string text((std::istreambuf_iterator<char>(stream)), {});
+  if (!stream) throw BadInput(fmt::format("{}: cannot be read: {}", path.string(), std::strerror(errno)));
+  return text;
+}
+
+// Calls `use(row, end of its line)` for each whole line, until it returns false.
+template <class F>
+void for_each_row(const std::filesystem::path& path, std::string_view text, F&& use) {
+  int64_t number = 1;
+  for (size_t begin = 0, end; (end = text.find('\n', begin)) != std::string_view::npos; begin = end + 1, ++number) {
+    MetricsRow row;
+    try {
+      const nlohmann::json object = nlohmann::json::parse(text.substr(begin, end - begin));
+      visit(row, RowFromJson{object});
+    } catch (const nlohmann::json::exception& error) {
+      throw BadInput(fmt::format("{}:{}: is no row of metrics ({}); mend or remove the line", path.string(), number,
+                                 error.what()));
+    }
+    if (!use(row, end + 1)) return;
+  }
+}
+
+}  // namespace
+
+std::vector<MetricsRow> read_metrics(const std::filesystem::path& path) {
+  std::vector<MetricsRow> rows;
+  for_each_row(path, read_text(path), [&](const MetricsRow& row, size_t) {
+    rows.push_back(row);
+    return true;
+  });
+  return rows;
+}
+
+MetricsWriter::MetricsWriter(const std::filesystem::path& path, int64_t resume_after_step) : path_(path) {
+  std::string text;
+  size_t kept = 0;
+  if (std::filesystem::exists(path)) {
+    text = read_text(path);
+    int64_t last_step = 0;
+    if (resume_after_step > 0)
+      for_each_row(path, text, [&](const MetricsRow& row, size_t end) {
+        if (row.step > resume_after_step) return false;
+        kept = end;
+        last_step = row.step;
+        return true;
+      });
+    if (last_step < resume_after_step)
+      spdlog::warn("{} ends at step {}, training goes on after step {}: the rows between are lost", path.string(),
+                   last_step, resume_after_step);
+  }
+  if (kept < text.size()) write_durable(path, std::string_view(text).substr(0, kept));
+  stream_.open(path, std::ios::binary | std::ios::app);
+  if (!stream_) throw Failure(fmt::format("{}: cannot be written: {}", path.string(), std::strerror(errno)));
+}
+
+void MetricsWriter::append(const MetricsRow& row) {
+  RowToJson to_json;
+  visit(row, to_json);
+  stream_ << to_json.object.dump() + '\n' << std::flush;
+  if (!stream_) throw Failure(fmt::format("{}: writing failed: {}", path_.string(), std::strerror(errno)));
+}
+
+}  // namespace spt

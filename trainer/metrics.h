@@ -1,0 +1,47 @@
+// metrics.jsonl of a run folder: one JSON object a line, one line a step, in the order of the steps. A number that is
+// not finite (a loss that ran away) is written as null, because JSON has no word for it, and reads back as NaN.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <vector>
+
+namespace spt {
+
+struct MetricsRow {
+  int64_t step = 0;  // from 1
+  int64_t epoch = 0;
+  double loss = 0;                   // mean over the step's trained tokens, all ranks
+  std::optional<double> valid_loss;  // when measured after this step
+  double grad_norm = 0;              // before clipping
+  double lr = 0;
+  int64_t trained_tokens = 0;  // of this step, all ranks
+  int64_t tokens = 0;
+  double seconds = 0;
+  double data_seconds = 0;  // of `seconds`, spent waiting for rows
+  double tokens_per_second = 0;
+  std::optional<double> mfu;  // share of the GPUs' peak; absent on a CPU
+  int64_t memory_bytes = 0;   // peak of the rank that needs most
+};
+
+// Rows of a file that may still be written: a torn last line (without its line feed) is left out. Unknown keys are
+// ignored. Throws BadInput with the line's number for anything else that is no row.
+std::vector<MetricsRow> read_metrics(const std::filesystem::path& path);
+
+class MetricsWriter {
+ public:
+  // Keeps the rows up to `resume_after_step` as they are and cuts the later ones and a torn last line; 0 begins anew.
+  // The cut replaces the file as a whole. Throws as `read_metrics`, and Failure when the file cannot be written.
+  MetricsWriter(const std::filesystem::path& path, int64_t resume_after_step);
+
+  // The line is with the kernel when this returns: it survives the process, not the machine.
+  void append(const MetricsRow& row);
+
+ private:
+  std::filesystem::path path_;
+  std::ofstream stream_;
+};
+
+}  // namespace spt

@@ -1,0 +1,221 @@
+#include "trainer/model/attention.h"
+
+#include <cmath>
+
+#include <ATen/Functions.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+namespace spt {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::tensor_list;
+
+struct Heads {
+  at::Tensor q, k, v;  // [T, H, D], [T, K, D], [T, K, D]: views
+};
+
+Heads heads_of(const at::Tensor& qkv, const HeadShape& shape) {
+  const at::Tensor all = qkv.view({qkv.size(0), shape.heads + 2 * shape.kv_heads, shape.head_dim});
+  return {all.narrow(1, 0, shape.heads), all.narrow(1, shape.heads, shape.kv_heads),
+          all.narrow(1, shape.heads + shape.kv_heads, shape.kv_heads)};
+}
+
+at::Tensor queries_and_keys(const at::Tensor& qkv, const HeadShape& shape) {
+  return qkv.view({qkv.size(0), shape.heads + 2 * shape.kv_heads, shape.head_dim}).narrow(1, 0, shape.heads + shape.kv_heads);
+}
+
+// Additive mask [queries, keys] for queries that are the last of the keys: 0 where seen, -inf elsewhere.
+at::Tensor band_mask(int64_t queries, int64_t keys, std::optional<int64_t> window, at::TensorOptions options) {
+  const at::Tensor i = at::arange(keys - queries, keys, options.dtype(at::kLong)).unsqueeze(1);
+  const at::Tensor j = at::arange(keys, options.dtype(at::kLong)).unsqueeze(0);
+  at::Tensor hidden = j > i;
+  if (window) hidden = hidden.logical_or(i - j >= *window);
+  return at::zeros({queries, keys}, options).masked_fill_(hidden, -INFINITY);
+}
+
+// One example as a batch of K groups of H/K heads, [K, H/K, L, D], so that the heads of a group share keys by stride 0.
+at::Tensor group_queries(const at::Tensor& q, const HeadShape& shape) {
+  return q.view({q.size(0), shape.kv_heads, shape.heads / shape.kv_heads, shape.head_dim}).permute({1, 2, 0, 3});
+}
+at::Tensor group_keys(const at::Tensor& k, const HeadShape& shape) {
+  return k.permute({1, 0, 2}).unsqueeze(1).expand({shape.kv_heads, shape.heads / shape.kv_heads, k.size(0), shape.head_dim});
+}
+
+struct Mask {
+  bool causal;
+  std::optional<at::Tensor> additive;
+};
+Mask mask_for(int64_t queries, int64_t keys, std::optional<int64_t> window, at::TensorOptions options) {
+  if (queries == keys && (!window || keys <= *window)) return {true, std::nullopt};
+  if (queries == 1 && (!window || keys <= *window)) return {false, std::nullopt};
+  return {false, band_mask(queries, keys, window, options)};
+}
+
+// CUDA's flash kernels take half precision only.
+bool is_flash_cuda(const at::Tensor& x) {
+  return x.is_cuda() && (x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kHalf);
+}
+
+struct ExampleOutput {
+  at::Tensor out;        // [K, H/K, L, D]
+  at::Tensor logsumexp;  // [K, H/K, L]
+};
+
+// One example on the CPU, or on CUDA in fp32 (products and a softmax: right, not fast).
+ExampleOutput attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Mask& mask) {
+  if (!q.is_cuda()) {
+    auto [out, logsumexp] = at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, mask.causal, mask.additive);
+    return {out, logsumexp};
+  }
+  at::Tensor scores = at::matmul(q, k.transpose(-1, -2)).div_(std::sqrt(static_cast<double>(q.size(-1))));
+  if (mask.additive)
+    scores.add_(*mask.additive);
+  else if (mask.causal)
+    scores.add_(band_mask(q.size(-2), k.size(-2), std::nullopt, q.options()));
+  at::Tensor logsumexp = scores.logsumexp(-1);
+  return {at::matmul(scores.sub_(logsumexp.unsqueeze(-1)).exp_(), v), logsumexp};
+}
+
+struct ExampleGradient {
+  at::Tensor q, k, v;  // [K, H/K, L, D]
+};
+ExampleGradient attend_backward(const at::Tensor& g, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                const at::Tensor& out, const at::Tensor& logsumexp, const Mask& mask) {
+  if (!q.is_cuda()) {
+    auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(g, q, k, v, out, logsumexp, 0.0,
+                                                                                 mask.causal, mask.additive);
+    return {dq, dk, dv};
+  }
+  const double scale = 1.0 / std::sqrt(static_cast<double>(q.size(-1)));
+  at::Tensor scores = at::matmul(q, k.transpose(-1, -2)).mul_(scale);
+  if (mask.additive)
+    scores.add_(*mask.additive);
+  else if (mask.causal)
+    scores.add_(band_mask(q.size(-2), k.size(-2), std::nullopt, q.options()));
+  const at::Tensor p = scores.sub_(logsumexp.unsqueeze(-1)).exp_();
+  const at::Tensor dv = at::matmul(p.transpose(-1, -2), g);
+  const at::Tensor dp = at::matmul(g, v.transpose(-1, -2));
+  const at::Tensor ds = p.mul(dp.sub_((g * out).sum(-1, true))).mul_(scale);
+  return {at::matmul(ds, k), at::matmul(ds.transpose(-1, -2), q), dv};
+}
+
+// Flash attention's windows count keys to the left and right of the query.
+std::optional<int64_t> window_left(const HeadShape& shape) {
+  return shape.window ? std::optional(*shape.window - 1) : std::nullopt;
+}
+std::optional<int64_t> window_right(const HeadShape& shape) {
+  return shape.window ? std::optional<int64_t>(0) : std::nullopt;
+}
+
+struct AttentionFunction : Function<AttentionFunction> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& qkv, const Layout* layout, const HeadShape* shape) {
+    rotate(queries_and_keys(qkv, *shape), layout->angles, false);
+    const Heads h = heads_of(qkv, *shape);
+    at::Tensor out, logsumexp;
+    std::vector<at::Tensor> saved{qkv};
+    if (is_flash_cuda(qkv)) {
+      auto [o, lse, state, unused, debug] = at::_flash_attention_forward(
+          h.q, h.k, h.v, layout->device_starts, layout->device_starts, layout->longest, layout->longest, 0.0, true, false,
+          std::nullopt, window_left(*shape), window_right(*shape));
+      out = o;
+      saved.insert(saved.end(), {out, lse, state, unused});
+    } else {
+      out = at::empty({qkv.size(0), shape->heads, shape->head_dim}, qkv.options());
+      saved.push_back(out);
+      for (int64_t i = 0; i < layout->examples(); ++i) {
+        const int64_t start = layout->starts[static_cast<size_t>(i)], length = layout->length(i);
+        const auto part = [&](const at::Tensor& x) { return x.narrow(0, start, length); };
+        const ExampleOutput one =
+            attend(group_queries(part(h.q), *shape), group_keys(part(h.k), *shape), group_keys(part(h.v), *shape),
+                   mask_for(length, length, shape->window, qkv.options()));
+        group_queries(part(out), *shape).copy_(one.out);
+        saved.push_back(one.logsumexp);
+      }
+    }
+    // The layout is shared by all layers of a pass; its parts are kept, not the pointer, since it ends with the pass.
+    ctx->saved_data["starts"] = layout->starts;
+    ctx->saved_data["shape"] = std::vector<int64_t>{shape->heads, shape->kv_heads, shape->head_dim, shape->window.value_or(0), layout->longest};
+    saved.insert(saved.end(), {layout->angles.cos, layout->angles.sin, layout->device_starts});
+    ctx->save_for_backward(saved);
+    return out.view({qkv.size(0), shape->heads * shape->head_dim});
+  }
+
+  static tensor_list backward(AutogradContext* ctx, tensor_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const std::vector<int64_t> starts = ctx->saved_data["starts"].toIntVector();
+    const std::vector<int64_t> numbers = ctx->saved_data["shape"].toIntVector();
+    const HeadShape shape{numbers[0], numbers[1], numbers[2], numbers[3] > 0 ? std::optional(numbers[3]) : std::nullopt};
+    const int64_t longest = numbers[4];
+    const at::Tensor& qkv = saved[0];
+    const at::Tensor& out = saved[1];
+    const at::Tensor g = grads[0].contiguous().view(out.sizes());
+    const Rotary::Angles angles{saved[saved.size() - 3], saved[saved.size() - 2]};
+    const Heads h = heads_of(qkv, shape);
+    at::Tensor dqkv = at::empty_like(qkv);
+    Heads d = heads_of(dqkv, shape);
+    if (is_flash_cuda(qkv)) {
+      const at::Tensor& device_starts = saved.back();
+      auto [dq, dk, dv] = at::_flash_attention_backward(
+          g, h.q, h.k, h.v, out, saved[2], device_starts, device_starts, longest, longest, 0.0, true, saved[3], saved[4],
+          std::nullopt, window_left(shape), window_right(shape));
+      d.q.copy_(dq);
+      d.k.copy_(dk);
+      d.v.copy_(dv);
+    } else {
+      for (size_t i = 0; i + 1 < starts.size(); ++i) {
+        const int64_t length = starts[i + 1] - starts[i];
+        const auto part = [&](const at::Tensor& x) { return x.narrow(0, starts[i], length); };
+        const ExampleGradient one = attend_backward(
+            group_queries(part(g), shape), group_queries(part(h.q), shape), group_keys(part(h.k), shape),
+            group_keys(part(h.v), shape), group_queries(part(out), shape), saved[2 + i],
+            mask_for(length, length, shape.window, qkv.options()));
+        group_queries(part(d.q), shape).copy_(one.q);
+        // Heads of a group share their key: [K, H/K, L, D] → [L, K, D]
+        part(d.k).copy_(one.k.sum(1).permute({1, 0, 2}));
+        part(d.v).copy_(one.v.sum(1).permute({1, 0, 2}));
+      }
+    }
+    rotate(queries_and_keys(dqkv, shape), angles, true);
+    return {dqkv, at::Tensor(), at::Tensor()};
+  }
+};
+
+}  // namespace
+
+KvCache::KvCache(int64_t layers, int64_t row_count, int64_t capacity, const HeadShape& shape, at::TensorOptions options)
+    : lengths(static_cast<size_t>(row_count), 0), capacity_(capacity) {
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    keys_.push_back(at::empty({row_count, capacity, shape.kv_heads, shape.head_dim}, options));
+    values_.push_back(at::empty({row_count, capacity, shape.kv_heads, shape.head_dim}, options));
+  }
+}
+
+at::Tensor attention(const at::Tensor& qkv, const Layout& layout, const HeadShape& shape) {
+  return AttentionFunction::apply(qkv, &layout, &shape);
+}
+
+at::Tensor cached_attention(const at::Tensor& qkv, const Layout& layout, const HeadShape& shape, KvCache& cache, int64_t layer) {
+  rotate(queries_and_keys(qkv, shape), layout.angles, false);
+  const Heads h = heads_of(qkv, shape);
+  at::Tensor out = at::empty({qkv.size(0), shape.heads, shape.head_dim}, qkv.options());
+  for (int64_t i = 0; i < layout.examples(); ++i) {
+    const int64_t start = layout.starts[static_cast<size_t>(i)], length = layout.length(i);
+    const int64_t row = cache.rows[static_cast<size_t>(i)], past = layout.past[static_cast<size_t>(i)];
+    const auto part = [&](const at::Tensor& x) { return x.narrow(0, start, length); };
+    cache.keys(layer)[row].narrow(0, past, length).copy_(part(h.k));
+    cache.values(layer)[row].narrow(0, past, length).copy_(part(h.v));
+    // A single query needs no keys beyond its window.
+    const int64_t seen = past + length;
+    const int64_t first = length == 1 && shape.window ? std::max<int64_t>(0, seen - *shape.window) : 0;
+    const at::Tensor k = cache.keys(layer)[row].narrow(0, first, seen - first);
+    const at::Tensor v = cache.values(layer)[row].narrow(0, first, seen - first);
+    const ExampleOutput one = attend(group_queries(part(h.q), shape), group_keys(k, shape), group_keys(v, shape),
+                                     mask_for(length, seen - first, shape.window, qkv.options()));
+    group_queries(part(out), shape).copy_(one.out);
+  }
+  return out.view({qkv.size(0), shape.heads * shape.head_dim});
+}
+
+}  // namespace spt

@@ -1,0 +1,146 @@
+#include "trainer/model/causal_lm.h"
+
+#include <algorithm>
+
+#include <ATen/Functions.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "dist/differentiable.h"
+#include "trainer/model/cross_entropy.h"
+#include "trainer/model/layers.h"
+#include "trainer/model/recompute.h"
+
+namespace spt {
+namespace {
+
+// Rows [begin, end) of dim 0, or of dim 1, in equal parts.
+Shard cut(std::string name, std::vector<int64_t> global, int64_t dim, int tp_rank, int tp_size) {
+  const int64_t part = global[static_cast<size_t>(dim)] / tp_size;
+  return {std::move(name), std::move(global), dim, tp_rank * part, (tp_rank + 1) * part};
+}
+
+// The vocabulary need not be a multiple of tp: every rank holds ceil(V / tp) rows, the last ones fewer valid ones.
+Shard cut_vocabulary(std::string name, int64_t vocab, int64_t width, int tp_rank, int tp_size) {
+  const int64_t part = (vocab + tp_size - 1) / tp_size;
+  return {std::move(name), {vocab, width}, 0, std::min(vocab, tp_rank * part), std::min(vocab, (tp_rank + 1) * part)};
+}
+
+Shard whole(std::string name, std::vector<int64_t> global) {
+  return {std::move(name), std::move(global)};
+}
+
+int64_t valid_rows(const Parameter& parameter) {
+  return parameter.shards[0].end - parameter.shards[0].begin;
+}
+
+}  // namespace
+
+CausalLm::CausalLm(const ModelConfig& config, int tp_rank, int tp_size) : config_(config) {
+  check_tensor_parallel(config, tp_size);
+  heads_ = {config.heads / tp_size, config.kv_heads / tp_size, config.head_dim, config.sliding_window};
+  const int64_t width = config.hidden_size;
+  const int64_t vocab_rows = (config.vocab_size + tp_size - 1) / tp_size;
+  const int64_t q = config.heads * config.head_dim, kv = config.kv_heads * config.head_dim, mlp = config.intermediate_size;
+  embedding_ = &parameters_.add({cut_vocabulary("model.embed_tokens.weight", config.vocab_size, width, tp_rank, tp_size)},
+                                {vocab_rows, width});
+  for (int64_t i = 0; i < config.layers; ++i) {
+    const std::string prefix = "model.layers." + std::to_string(i) + ".";
+    const auto rows = [&](const char* name, int64_t out) {
+      return cut(prefix + name + ".weight", {out, width}, 0, tp_rank, tp_size);
+    };
+    const auto columns = [&](const char* name, int64_t in) {
+      return cut(prefix + name + ".weight", {width, in}, 1, tp_rank, tp_size);
+    };
+    Layer layer;
+    layer.attention_norm = &parameters_.add({whole(prefix + "input_layernorm.weight", {width})}, {width});
+    layer.qkv = &parameters_.add({rows("self_attn.q_proj", q), rows("self_attn.k_proj", kv), rows("self_attn.v_proj", kv)},
+                                 {(q + 2 * kv) / tp_size, width});
+    layer.attention_out = &parameters_.add({columns("self_attn.o_proj", q)}, {width, q / tp_size});
+    layer.mlp_norm = &parameters_.add({whole(prefix + "post_attention_layernorm.weight", {width})}, {width});
+    layer.gate_up = &parameters_.add({rows("mlp.gate_proj", mlp), rows("mlp.up_proj", mlp)}, {2 * mlp / tp_size, width});
+    layer.down = &parameters_.add({columns("mlp.down_proj", mlp)}, {width, mlp / tp_size});
+    layers_.push_back(layer);
+  }
+  final_norm_ = &parameters_.add({whole("model.norm.weight", {width})}, {width});
+  head_ = config.tied_embeddings
+              ? embedding_
+              : &parameters_.add({cut_vocabulary("lm_head.weight", config.vocab_size, width, tp_rank, tp_size)},
+                                 {vocab_rows, width});
+}
+
+void CausalLm::allocate(Communicator& tp, const Memory& memory) {
+  tp_ = &tp;
+  memory_ = memory;
+  parameters_.allocate(tp.device(), memory.dtype, memory.gradients, memory.multiple);
+  rotary_.emplace_back(config_, tp.device());
+}
+
+Layout CausalLm::layout_of(const at::Tensor& starts, const KvCache* cache) const {
+  Layout layout;
+  const at::Tensor host = starts.to(at::kCPU, at::kLong).contiguous();
+  layout.starts.assign(host.data_ptr<int64_t>(), host.data_ptr<int64_t>() + host.numel());
+  layout.device_starts = starts.to(tp_->device(), at::kInt);
+  std::vector<int64_t> positions;
+  for (int64_t i = 0; i < layout.examples(); ++i) {
+    const int64_t past = cache == nullptr ? 0 : cache->lengths[static_cast<size_t>(cache->rows[static_cast<size_t>(i)])];
+    if (cache != nullptr) layout.past.push_back(past);
+    layout.longest = std::max(layout.longest, layout.length(i));
+    for (int64_t j = 0; j < layout.length(i); ++j) positions.push_back(past + j);
+  }
+  layout.angles = rotary_[0].at(at::tensor(positions, at::kLong).to(tp_->device()), memory_.dtype);
+  return layout;
+}
+
+at::Tensor CausalLm::block(const Layer& layer, const at::Tensor& x, const Layout& layout, KvCache* cache, int64_t index) {
+  const at::Tensor qkv = linear(copy_to(rms_norm(x, *layer.attention_norm, config_.rms_norm_eps), *tp_), *layer.qkv);
+  const at::Tensor mixed = cache == nullptr ? attention(qkv, layout, heads_) : cached_attention(qkv, layout, heads_, *cache, index);
+  const at::Tensor h = x + reduce_from(linear(mixed, *layer.attention_out), *tp_);
+  const at::Tensor gate_up = linear(copy_to(rms_norm(h, *layer.mlp_norm, config_.rms_norm_eps), *tp_), *layer.gate_up);
+  return h + reduce_from(linear(swiglu(gate_up), *layer.down), *tp_);
+}
+
+at::Tensor CausalLm::hidden(const at::Tensor& ids, const at::Tensor& starts, KvCache* cache) {
+  const Layout layout = layout_of(starts, cache);
+  at::Tensor x = embedding(ids.to(tp_->device()), *embedding_, embedding_->shards[0].begin, *tp_);
+  const bool again = memory_.recompute == Recompute::kBlock && at::GradMode::is_enabled() && x.requires_grad();
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const Layer& layer = layers_[i];
+    if (again)
+      x = recompute([this, &layer, layout](const at::Tensor& in) { return block(layer, in, layout, nullptr, 0); }, x);
+    else
+      x = block(layer, x, layout, cache, static_cast<int64_t>(i));
+  }
+  if (cache != nullptr)
+    for (int64_t i = 0; i < layout.examples(); ++i)
+      cache->lengths[static_cast<size_t>(cache->rows[static_cast<size_t>(i)])] += layout.length(i);
+  return x;
+}
+
+at::Tensor CausalLm::loss_sum(const Batch& batch, double grad_scale) {
+  const at::Tensor labels = batch.labels.to(tp_->device());
+  const at::Tensor trained = labels.ne(-100).nonzero().squeeze(1);
+  TORCH_INTERNAL_ASSERT(trained.numel() > 0, "a batch without a trained token has no loss");
+  const at::Tensor x = hidden(batch.ids, batch.starts).index_select(0, trained);
+  const at::Tensor normed = copy_to(rms_norm(x, *final_norm_, config_.rms_norm_eps), *tp_);
+  return cross_entropy_sum(normed, labels.index_select(0, trained), *head_, head_->shards[0].begin, valid_rows(*head_),
+                           grad_scale, *tp_);
+}
+
+at::Tensor CausalLm::logits(const at::Tensor& hidden_rows) {
+  at::NoGradGuard no_grad;
+  const at::Tensor normed = rms_norm(hidden_rows, *final_norm_, config_.rms_norm_eps);
+  const at::Tensor mine = at::mm(normed, head_->value.t()).to(at::kFloat).t().contiguous();  // [rows, N]
+  at::Tensor all = at::empty({mine.size(0) * tp_->size(), mine.size(1)}, mine.options());
+  tp_->all_gather(all, mine);
+  return all.narrow(0, 0, config_.vocab_size).t();
+}
+
+KvCache CausalLm::make_cache(int64_t rows, int64_t capacity) const {
+  return KvCache(config_.layers, rows, capacity, heads_, parameters_.values().options());
+}
+
+void backward(const at::Tensor& loss, double grad_scale) {
+  torch::autograd::backward({loss}, {at::full_like(loss, grad_scale)});
+}
+
+}  // namespace spt

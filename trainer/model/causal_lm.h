@@ -1,0 +1,77 @@
+// A Llama or Mistral decoder, cut over a tp group.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "data/dataset.h"
+#include "dist/communicator.h"
+#include "trainer/model/attention.h"
+#include "trainer/model/model_config.h"
+#include "trainer/model/parameters.h"
+
+namespace spt {
+
+enum class Recompute { kNone, kBlock };
+inline std::vector<std::pair<std::string, Recompute>> enum_names(Recompute) {
+  return {{"none", Recompute::kNone}, {"block", Recompute::kBlock}};
+}
+
+class CausalLm {
+ public:
+  // Declares the parameters of rank tp_rank of tp_size; no memory yet. Throws BadInput when tp does not fit the model.
+  CausalLm(const ModelConfig& config, int tp_rank, int tp_size);
+
+  // Binds the model to its group and device. `multiple`: see Parameters::allocate. `tp` must outlive the model.
+  struct Memory {
+    at::ScalarType dtype = at::kFloat;
+    bool gradients = false;
+    int64_t multiple = 1;
+    Recompute recompute = Recompute::kNone;
+  };
+  void allocate(Communicator& tp, const Memory& memory);
+
+  const ModelConfig& config() const { return config_; }
+  Parameters& parameters() { return parameters_; }
+  const Parameters& parameters() const { return parameters_; }
+
+  // Σ −log p over the batch's trained tokens: an fp64 scalar on the device, the same on every rank of tp. With gradients
+  // (grad mode on) call `backward(loss, scale)` with the same scale, once. REQUIRES: the batch has a trained token.
+  at::Tensor loss_sum(const Batch& batch, double grad_scale = 1.0);
+
+  // Hidden states after the last block, [T, C]; ids int64 [T] and starts int32 [n+1] on any device. With a cache, example i
+  // continues cache row cache->rows[i], whose length grows.
+  at::Tensor hidden(const at::Tensor& ids, const at::Tensor& starts, KvCache* cache = nullptr);
+  // Final norm and vocabulary product of rows of `hidden`: [N, C] → fp32 [N, vocab], whole on every rank. For generation and
+  // tests: training never builds it.
+  at::Tensor logits(const at::Tensor& hidden_rows);
+
+  KvCache make_cache(int64_t rows, int64_t capacity) const;
+
+ private:
+  struct Layer {
+    Parameter *attention_norm, *qkv, *attention_out, *mlp_norm, *gate_up, *down;
+  };
+
+  Layout layout_of(const at::Tensor& starts, const KvCache* cache) const;
+  at::Tensor block(const Layer& layer, const at::Tensor& x, const Layout& layout, KvCache* cache, int64_t index);
+
+  ModelConfig config_;
+  HeadShape heads_;  // of this rank
+  Parameters parameters_;
+  Parameter* embedding_ = nullptr;
+  Parameter* head_ = nullptr;  // the same as embedding_ when tied
+  Parameter* final_norm_ = nullptr;
+  std::vector<Layer> layers_;
+  Memory memory_;
+  Communicator* tp_ = nullptr;
+  std::vector<Rotary> rotary_;  // one, once the device is known
+};
+
+// Runs the backward pass of loss_sum's result.
+void backward(const at::Tensor& loss, double grad_scale);
+
+}  // namespace spt

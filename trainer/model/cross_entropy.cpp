@@ -1,0 +1,78 @@
+#include "trainer/model/cross_entropy.h"
+
+#include <ATen/Functions.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+namespace spt {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::tensor_list;
+
+// Logits of a chunk take at most this many elements (fp32: 64 MiB).
+constexpr int64_t kChunkElements = int64_t{1} << 24;
+
+struct CrossEntropyFunction : Function<CrossEntropyFunction> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& hidden, const at::Tensor& value, const at::Tensor& labels,
+                            Parameter& weight, int64_t begin, int64_t valid, double grad_scale, Communicator* tp) {
+    const bool with_gradients = value.requires_grad() && weight.grad.defined();
+    const at::Tensor table = value.detach().narrow(0, 0, valid);
+    const int64_t n = hidden.size(0);
+    const int64_t chunk = std::max<int64_t>(1, kChunkElements / weight.shape[0]);
+    at::Tensor total = at::zeros({}, hidden.options().dtype(at::kDouble));
+    at::Tensor dhidden;
+    if (with_gradients) dhidden = at::empty_like(hidden);
+
+    for (int64_t first = 0; first < n; first += chunk) {
+      const int64_t rows = std::min(chunk, n - first);
+      const at::Tensor h = hidden.narrow(0, first, rows);
+      at::Tensor logits = at::mm(h, table.t()).to(at::kFloat);  // [rows, valid]
+      at::Tensor highest = logits.amax(1);
+      tp->all_reduce(highest, Reduce::kMax);
+      logits.sub_(highest.unsqueeze(1));
+
+      // Labels of other ranks point at column 0 and count for nothing.
+      const at::Tensor label = labels.narrow(0, first, rows);
+      const at::Tensor mine = (label >= begin).logical_and_(label < begin + valid);
+      const at::Tensor column = at::where(mine, label - begin, at::zeros({}, label.options())).unsqueeze(1);
+      at::Tensor sums = at::empty({2, rows}, logits.options());
+      sums[1].copy_(logits.gather(1, column).squeeze(1) * mine);  // the label's logit
+      logits.exp_();
+      at::Tensor exponentials = sums[0];
+      at::sum_out(exponentials, logits, at::IntArrayRef{1});
+      tp->all_reduce(sums);
+      total.add_((exponentials.log() - sums[1]).sum(at::kDouble));
+      if (!with_gradients) continue;
+
+      // d loss / d logits = softmax − one-hot
+      logits.mul_((grad_scale / exponentials).unsqueeze(1));
+      logits.scatter_add_(1, column, mine.to(at::kFloat).mul_(-grad_scale).unsqueeze(1));
+      const at::Tensor dlogits = logits.to(hidden.scalar_type());
+      at::Tensor dh = dhidden.narrow(0, first, rows);
+      at::mm_out(dh, dlogits, table);
+      at::Tensor gradient = weight.grad.narrow(0, 0, valid);
+      if (hidden.scalar_type() == at::kFloat)
+        gradient.addmm_(dlogits.t(), h);
+      else
+        gradient.add_(at::mm(dlogits.t(), h));
+    }
+    if (with_gradients) ctx->save_for_backward({dhidden});
+    return total;
+  }
+
+  static tensor_list backward(AutogradContext* ctx, tensor_list /*grads: grad_scale, by contract*/) {
+    tensor_list none(8);
+    none[0] = ctx->get_saved_variables()[0];
+    return none;
+  }
+};
+
+}  // namespace
+
+at::Tensor cross_entropy_sum(const at::Tensor& hidden, const at::Tensor& labels, Parameter& weight, int64_t begin, int64_t valid,
+                             double grad_scale, Communicator& tp) {
+  return CrossEntropyFunction::apply(hidden, weight.value, labels, weight, begin, valid, grad_scale, &tp);
+}
+
+}  // namespace spt

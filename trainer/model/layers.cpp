@@ -1,0 +1,124 @@
+#include "trainer/model/layers.h"
+
+#include <ATen/Functions.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+namespace spt {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::tensor_list;
+
+// Parameters outlive every graph, so a pointer is what a node keeps.
+void keep(AutogradContext* ctx, Parameter& parameter) {
+  ctx->saved_data["parameter"] = reinterpret_cast<int64_t>(&parameter);
+}
+Parameter& kept(AutogradContext* ctx) {
+  return *reinterpret_cast<Parameter*>(ctx->saved_data["parameter"].toInt());
+}
+
+struct LinearFunction : Function<LinearFunction> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& value, Parameter& weight) {
+    keep(ctx, weight);
+    ctx->save_for_backward({x});
+    return at::mm(x, value.t());
+  }
+  static tensor_list backward(AutogradContext* ctx, tensor_list grads) {
+    Parameter& weight = kept(ctx);
+    const at::Tensor x = ctx->get_saved_variables()[0];
+    const at::Tensor g = grads[0].contiguous();
+    if (weight.value.scalar_type() == at::kFloat)
+      weight.grad.addmm_(g.t(), x);
+    else
+      weight.grad.add_(at::mm(g.t(), x));
+    at::Tensor dx;
+    if (ctx->needs_input_grad(0)) dx = at::mm(g, weight.value.detach());
+    return {dx, at::Tensor(), at::Tensor()};
+  }
+};
+
+struct RmsNormFunction : Function<RmsNormFunction> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& value, Parameter& weight, double eps) {
+    keep(ctx, weight);
+    const at::Tensor wide = x.to(at::kFloat);
+    const at::Tensor rstd = wide.square().mean(-1, true).add_(eps).rsqrt_();  // [T, 1]
+    ctx->save_for_backward({x, rstd});
+    return (wide * rstd).to(x.scalar_type()).mul_(value.detach());
+  }
+  static tensor_list backward(AutogradContext* ctx, tensor_list grads) {
+    Parameter& weight = kept(ctx);
+    const auto saved = ctx->get_saved_variables();
+    const at::Tensor& rstd = saved[1];
+    const at::Tensor normed = saved[0].to(at::kFloat) * rstd;
+    const at::Tensor g = grads[0].to(at::kFloat);
+    weight.grad.add_((g * normed).sum(0));
+    const at::Tensor scaled = g * weight.value.detach();
+    const at::Tensor mean = (scaled * normed).mean(-1, true);
+    const at::Tensor dx = (scaled - normed * mean).mul_(rstd);
+    return {dx.to(saved[0].scalar_type()), at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
+struct SwigluFunction : Function<SwigluFunction> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& gate_up) {
+    ctx->save_for_backward({gate_up});
+    const auto halves = gate_up.chunk(2, -1);
+    return at::silu(halves[0]).mul_(halves[1]);
+  }
+  static tensor_list backward(AutogradContext* ctx, tensor_list grads) {
+    const auto halves = ctx->get_saved_variables()[0].chunk(2, -1);
+    const at::Tensor& g = grads[0];
+    at::Tensor out = at::empty({g.size(0), 2 * g.size(1)}, g.options());
+    auto out_halves = out.chunk(2, -1);
+    out_halves[0].copy_(at::silu_backward(g * halves[1], halves[0]));
+    out_halves[1].copy_(at::silu(halves[0]).mul_(g));
+    return {out};
+  }
+};
+
+struct EmbeddingFunction : Function<EmbeddingFunction> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& value, const at::Tensor& ids, Parameter& weight,
+                            int64_t begin, Communicator* tp) {
+    keep(ctx, weight);
+    const Shard& shard = weight.shards[0];
+    const bool whole = tp->size() == 1;
+    // Ids of other ranks look up row 0 and are blanked.
+    const at::Tensor mine = whole ? at::Tensor() : (ids >= begin).logical_and_(ids < begin + (shard.end - shard.begin));
+    const at::Tensor rows = whole ? ids : at::where(mine, ids - begin, at::zeros({}, ids.options()));
+    ctx->save_for_backward({rows, mine});
+    at::Tensor x = value.detach().index_select(0, rows);
+    if (!whole) {
+      x.masked_fill_(mine.logical_not().unsqueeze(-1), 0);
+      tp->all_reduce(x);
+    }
+    return x;
+  }
+  static tensor_list backward(AutogradContext* ctx, tensor_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    at::Tensor g = grads[0].to(at::kFloat);
+    if (saved[1].defined()) g = g.masked_fill(saved[1].logical_not().unsqueeze(-1), 0);
+    kept(ctx).grad.index_add_(0, saved[0], g);
+    return {at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
+}  // namespace
+
+at::Tensor linear(const at::Tensor& x, Parameter& weight) {
+  return LinearFunction::apply(x, weight.value, weight);
+}
+
+at::Tensor rms_norm(const at::Tensor& x, Parameter& weight, double eps) {
+  return RmsNormFunction::apply(x, weight.value, weight, eps);
+}
+
+at::Tensor swiglu(const at::Tensor& gate_up) {
+  return SwigluFunction::apply(gate_up);
+}
+
+at::Tensor embedding(const at::Tensor& ids, Parameter& weight, int64_t begin, Communicator& tp) {
+  return EmbeddingFunction::apply(weight.value, ids, weight, begin, &tp);
+}
+
+}  // namespace spt

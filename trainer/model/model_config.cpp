@@ -1,0 +1,160 @@
+#include "trainer/model/model_config.h"
+
+#include <fstream>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+
+namespace spt {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+// config.json with its path, so that each complaint names the file.
+class ConfigJson {
+ public:
+  ConfigJson(json value, std::string where) : value_(std::move(value)), where_(std::move(where)) {
+    if (!value_.is_object()) throw BadInput(fmt::format("{}: not a JSON object", where_));
+  }
+
+  bool has(const char* key) const { return value_.contains(key) && !value_.at(key).is_null(); }
+
+  int64_t positive(const char* key) const {
+    const json& found = at(key);
+    if (!found.is_number_integer() || found.get<int64_t>() < 1 || found.get<int64_t>() > (int64_t{1} << 31))
+      throw BadInput(fmt::format("{}: {} is {}, expected a whole number from 1 to 2^31", where_, key, found.dump()));
+    return found.get<int64_t>();
+  }
+  double positive_number(const char* key) const {
+    const json& found = at(key);
+    if (!found.is_number() || !(found.get<double>() > 0))
+      throw BadInput(fmt::format("{}: {} is {}, expected a number above 0", where_, key, found.dump()));
+    return found.get<double>();
+  }
+  std::string text(const char* key) const {
+    const json& found = at(key);
+    if (!found.is_string()) throw BadInput(fmt::format("{}: {} is {}, expected text", where_, key, found.dump()));
+    return found.get<std::string>();
+  }
+  bool flag(const char* key, bool otherwise) const {
+    if (!has(key)) return otherwise;
+    if (!at(key).is_boolean())
+      throw BadInput(fmt::format("{}: {} is {}, expected true or false", where_, key, at(key).dump()));
+    return at(key).get<bool>();
+  }
+  ConfigJson section(const char* key) const { return ConfigJson(at(key), where_ + ": " + key); }
+
+  // Refuses a value that would change the mathematics.
+  void require(const char* key, const json& only) const {
+    if (has(key) && at(key) != only)
+      throw BadInput(fmt::format("{}: {} is {}; only {} is supported, anything else would change the model's results", where_,
+                                 key, at(key).dump(), only.dump()));
+  }
+  void refuse(const char* key) const {
+    if (has(key))
+      throw BadInput(fmt::format("{}: {} is set; such a model is not supported, use unquantised weights", where_, key));
+  }
+  const std::string& where() const { return where_; }
+
+ private:
+  const json& at(const char* key) const {
+    if (!has(key)) throw BadInput(fmt::format("{}: the key {} is missing", where_, key));
+    return value_.at(key);
+  }
+
+  json value_;
+  std::string where_;
+};
+
+// Old configs: rope_theta and rope_scaling side by side. New ones: rope_parameters holds both.
+RopeConfig read_rope(const ConfigJson& config) {
+  RopeConfig rope;
+  const bool is_new = config.has("rope_parameters");
+  if (!is_new && config.has("rope_theta")) rope.theta = config.positive_number("rope_theta");
+  if (!is_new && !config.has("rope_scaling")) return rope;
+  const ConfigJson scaling = config.section(is_new ? "rope_parameters" : "rope_scaling");
+  if (is_new && scaling.has("rope_theta")) rope.theta = scaling.positive_number("rope_theta");
+  scaling.require("partial_rotary_factor", 1.0);
+  const char* key = scaling.has("rope_type") ? "rope_type" : "type";
+  const std::string kind = is_new && !scaling.has(key) ? "default" : scaling.text(key);
+  if (kind == "default") return rope;
+  if (kind == "linear") {
+    rope.scaling = RopeScaling::kLinear;
+    rope.factor = scaling.positive_number("factor");
+  } else if (kind == "llama3") {
+    rope.scaling = RopeScaling::kLlama3;
+    rope.factor = scaling.positive_number("factor");
+    rope.low_freq_factor = scaling.positive_number("low_freq_factor");
+    rope.high_freq_factor = scaling.positive_number("high_freq_factor");
+    rope.original_max_positions = scaling.positive("original_max_position_embeddings");
+  } else {
+    throw BadInput(fmt::format("{}: {} is \"{}\"; supported are default, linear and llama3", scaling.where(), key, kind));
+  }
+  return rope;
+}
+
+}  // namespace
+
+ModelConfig load_model_config(const fs::path& folder) {
+  const fs::path path = folder / "config.json";
+  if (!fs::is_directory(folder)) throw BadInput(fmt::format("{}: no such folder (model.path)", folder.string()));
+  std::ifstream file(path);
+  if (!file) throw BadInput(fmt::format("{}: cannot be read; model.path must be a Hugging Face folder", path.string()));
+  const json parsed = json::parse(file, nullptr, false);
+  if (parsed.is_discarded()) throw BadInput(fmt::format("{}: not valid JSON", path.string()));
+  const ConfigJson config(parsed, path.string());
+
+  ModelConfig model;
+  model.model_type = config.text("model_type");
+  if (model.model_type != "llama" && model.model_type != "mistral")
+    throw BadInput(fmt::format("{}: model_type is \"{}\"; supported are llama and mistral", path.string(), model.model_type));
+  config.refuse("quantization_config");
+  config.require("attention_bias", false);
+  config.require("mlp_bias", false);
+  config.require("hidden_act", "silu");
+  config.require("partial_rotary_factor", 1.0);
+  config.require("attention_dropout", 0.0);
+  model.vocab_size = config.positive("vocab_size");
+  model.hidden_size = config.positive("hidden_size");
+  model.intermediate_size = config.positive("intermediate_size");
+  model.layers = config.positive("num_hidden_layers");
+  model.heads = config.positive("num_attention_heads");
+  model.kv_heads = config.has("num_key_value_heads") ? config.positive("num_key_value_heads") : model.heads;
+  if (model.heads % model.kv_heads != 0)
+    throw BadInput(fmt::format("{}: num_attention_heads {} is no multiple of num_key_value_heads {}", path.string(),
+                               model.heads, model.kv_heads));
+  if (config.has("head_dim")) {
+    model.head_dim = config.positive("head_dim");
+  } else {
+    if (model.hidden_size % model.heads != 0)
+      throw BadInput(fmt::format("{}: hidden_size {} is no multiple of num_attention_heads {}", path.string(),
+                                 model.hidden_size, model.heads));
+    model.head_dim = model.hidden_size / model.heads;
+  }
+  if (model.head_dim % 2 != 0)
+    throw BadInput(fmt::format("{}: the head dimension {} is odd; rotary embedding needs pairs", path.string(), model.head_dim));
+  model.max_positions = config.positive("max_position_embeddings");
+  model.rms_norm_eps = config.positive_number("rms_norm_eps");
+  if (config.has("initializer_range")) model.initializer_range = config.positive_number("initializer_range");
+  if (model.model_type == "mistral" && config.has("sliding_window")) model.sliding_window = config.positive("sliding_window");
+  model.tied_embeddings = config.flag("tie_word_embeddings", false);
+  model.rope = read_rope(config);
+  return model;
+}
+
+void check_tensor_parallel(const ModelConfig& config, int tp) {
+  const auto divides = [&](int64_t n) {
+    return config.heads % n == 0 && config.kv_heads % n == 0 && config.intermediate_size % n == 0;
+  };
+  if (divides(tp)) return;
+  std::string possible;
+  for (int64_t n = 1; n <= config.kv_heads; ++n)
+    if (divides(n)) possible += (possible.empty() ? "" : ", ") + std::to_string(n);
+  throw BadInput(fmt::format("mesh.tp is {}, but must divide the model's {} heads, {} key/value heads and MLP width {}; possible: {}",
+                             tp, config.heads, config.kv_heads, config.intermediate_size, possible));
+}
+
+}  // namespace spt

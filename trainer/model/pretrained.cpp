@@ -1,0 +1,119 @@
+#include "trainer/model/pretrained.h"
+
+#include <set>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Functions.h>
+
+#include "base/error.h"
+#include "data/safetensors.h"
+
+namespace spt {
+namespace {
+
+constexpr const char* kEmbedding = "model.embed_tokens.weight";
+constexpr const char* kHead = "lm_head.weight";
+
+// Names of old checkpoints that hold no weights.
+bool is_buffer(const std::string& name) {
+  return name.ends_with(".rotary_emb.inv_freq");
+}
+
+std::string first_few(const std::vector<std::string>& names) {
+  const size_t shown = std::min<size_t>(names.size(), 5);
+  const std::string list = fmt::format("{}", fmt::join(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), ", "));
+  return names.size() > shown ? fmt::format("{} and {} more", list, names.size() - shown) : list;
+}
+
+// FNV-1a: any fixed mixing will do, but it must be the same on every machine.
+uint64_t seed_of(uint64_t seed, const std::string& name) {
+  uint64_t hash = 14695981039346656037ULL ^ seed;
+  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
+  return hash;
+}
+
+// Applies f(shard, local view of it) to every checkpoint tensor of this rank.
+template <class F>
+void for_each_shard(CausalLm& model, F&& f) {
+  at::NoGradGuard no_grad;
+  for (const Parameter& parameter : model.parameters().list())
+    for (size_t i = 0; i < parameter.shards.size(); ++i)
+      if (parameter.shards[i].numel() > 0) f(parameter.shards[i], parameter.part(i, parameter.value.detach()));
+}
+
+// Tied embeddings are stored once, under either name.
+std::string stored_name(const std::string& name, const CausalLm& model, const SafetensorsReader& reader) {
+  return model.config().tied_embeddings && name == kEmbedding && !reader.has(name) ? kHead : name;
+}
+
+void check(const CausalLm& model, const SafetensorsReader& reader, const std::filesystem::path& folder) {
+  std::vector<std::string> missing, unknown, misshapen;
+  std::set<std::string> expected;
+  if (model.config().tied_embeddings) expected.insert({kEmbedding, kHead});
+  for (const Parameter& parameter : model.parameters().list())
+    for (const Shard& shard : parameter.shards) {
+      const std::string name = stored_name(shard.name, model, reader);
+      expected.insert(name);
+      if (!reader.has(name))
+        missing.push_back(name);
+      else if (reader.shape(name) != shard.global)
+        misshapen.push_back(fmt::format("{} is [{}], config.json says [{}]", name, fmt::join(reader.shape(name), ", "),
+                                        fmt::join(shard.global, ", ")));
+    }
+  for (const std::string& name : reader.names())
+    if (!expected.count(name) && !is_buffer(name)) unknown.push_back(name);
+  const auto refuse = [&](const char* what, const std::vector<std::string>& names) {
+    if (!names.empty()) throw BadInput(fmt::format("{}: {}: {}", folder.string(), what, first_few(names)));
+  };
+  refuse("weights are missing", missing);
+  refuse("weights of another shape", misshapen);
+  refuse("weights that this architecture does not have (they would change the model's results)", unknown);
+}
+
+}  // namespace
+
+void check_pretrained(const CausalLm& model, const std::filesystem::path& folder) {
+  check(model, SafetensorsReader(folder), folder);
+}
+
+void load_pretrained(CausalLm& model, const std::filesystem::path& folder) {
+  const SafetensorsReader reader(folder);
+  check(model, reader, folder);
+  for_each_shard(model, [&](const Shard& shard, at::Tensor part) {
+    const std::string name = stored_name(shard.name, model, reader);
+    at::Tensor host = part.is_cpu() ? part : at::empty(part.sizes(), part.options().device(at::kCPU));
+    reader.read(name, shard.dim, shard.begin, shard.end, host);
+    if (!part.is_cpu()) part.copy_(host);
+  });
+}
+
+void init_random(CausalLm& model, uint64_t seed) {
+  for_each_shard(model, [&](const Shard& shard, at::Tensor part) {
+    if (shard.global.size() == 1) {
+      part.fill_(1.0);
+      return;
+    }
+    auto generator = at::make_generator<at::CPUGeneratorImpl>(seed_of(seed, shard.name));
+    const at::Tensor whole = at::empty(shard.global, at::kFloat).normal_(0.0, model.config().initializer_range, generator);
+    part.copy_(shard.replicated() ? whole : whole.narrow(shard.dim, shard.begin, shard.end - shard.begin));
+  });
+}
+
+at::Tensor gather_shard(const at::Tensor& part, const Shard& shard, Communicator& tp) {
+  if (shard.replicated() || tp.size() == 1) return part;
+  const int64_t size = shard.global[static_cast<size_t>(shard.dim)];
+  const int64_t rows = (size + tp.size() - 1) / tp.size();
+  const at::Tensor cut_first = part.movedim(shard.dim, 0);
+  std::vector<int64_t> shape = cut_first.sizes().vec();
+  shape[0] = rows;
+  at::Tensor mine = at::zeros(shape, part.options());
+  mine.narrow(0, 0, cut_first.size(0)).copy_(cut_first);
+  shape[0] = rows * tp.size();
+  at::Tensor all = at::empty(shape, part.options());
+  tp.all_gather(all, mine);
+  return all.narrow(0, 0, size).movedim(0, shard.dim).contiguous();
+}
+
+}  // namespace spt

@@ -1,0 +1,52 @@
+#include "trainer/model/rotary.h"
+
+#include <cmath>
+#include <numbers>
+
+#include <ATen/Functions.h>
+
+namespace spt {
+namespace {
+
+// Llama 3.1: wavelengths beyond the original context are stretched by `factor`, short ones stay, between them it blends.
+at::Tensor llama3_frequencies(const at::Tensor& frequencies, const RopeConfig& rope) {
+  const double context = static_cast<double>(rope.original_max_positions);
+  const double low_wavelength = context / rope.low_freq_factor;
+  const double high_wavelength = context / rope.high_freq_factor;
+  const at::Tensor wavelengths = 2 * std::numbers::pi / frequencies;
+  at::Tensor scaled = at::where(wavelengths > low_wavelength, frequencies / rope.factor, frequencies);
+  const at::Tensor smooth =
+      (context / wavelengths - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
+  const at::Tensor blended = (1 - smooth) * scaled / rope.factor + smooth * scaled;
+  const at::Tensor between = (wavelengths >= high_wavelength).logical_and(wavelengths <= low_wavelength);
+  return at::where(between, blended, scaled);
+}
+
+}  // namespace
+
+Rotary::Rotary(const ModelConfig& config, at::Device device) {
+  const at::Tensor exponents =
+      at::arange(0, config.head_dim, 2, at::kLong).to(at::kFloat).div(static_cast<double>(config.head_dim));
+  at::Tensor frequencies = 1.0 / at::pow(config.rope.theta, exponents);
+  if (config.rope.scaling == RopeScaling::kLinear) frequencies = frequencies / config.rope.factor;
+  if (config.rope.scaling == RopeScaling::kLlama3) frequencies = llama3_frequencies(frequencies, config.rope);
+  inverse_frequencies_ = frequencies.to(device);
+}
+
+Rotary::Angles Rotary::at(const at::Tensor& positions, at::ScalarType dtype) const {
+  const at::Tensor angles = positions.to(at::kFloat).unsqueeze(-1) * inverse_frequencies_;
+  return {angles.cos().to(dtype).unsqueeze(1), angles.sin().to(dtype).unsqueeze(1)};
+}
+
+void rotate(at::Tensor x, const Rotary::Angles& angles, bool inverse) {
+  const int64_t half = x.size(-1) / 2;
+  at::Tensor first = x.narrow(-1, 0, half);
+  at::Tensor second = x.narrow(-1, half, half);
+  const at::Tensor first_sin = first * angles.sin;
+  const at::Tensor second_sin = second * angles.sin;
+  const int sign = inverse ? -1 : 1;
+  first.mul_(angles.cos).sub_(second_sin, sign);
+  second.mul_(angles.cos).add_(first_sin, sign);
+}
+
+}  // namespace spt

@@ -1,0 +1,142 @@
+// Everything a training run is configured by. Sections belong to the code they configure; see DESIGN in docs/ for the keys.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/fields.h"
+#include "dist/mesh.h"
+#include "trainer/model/causal_lm.h"
+#include "trainer/optim/schedule.h"
+#include "trainer/optim/zero_adamw.h"
+
+namespace spt {
+
+enum class Init { kPretrained, kRandom };
+inline std::vector<std::pair<std::string, Init>> enum_names(Init) {
+  return {{"pretrained", Init::kPretrained}, {"random", Init::kRandom}};
+}
+
+enum class Dtype { kAuto, kFp32, kBf16 };
+inline std::vector<std::pair<std::string, Dtype>> enum_names(Dtype) {
+  return {{"auto", Dtype::kAuto}, {"fp32", Dtype::kFp32}, {"bf16", Dtype::kBf16}};
+}
+// auto is fp32 on the CPU and bf16 on a GPU.
+at::ScalarType scalar_type(Dtype dtype, at::Device device);
+
+enum class Resume { kAuto, kNever };
+inline std::vector<std::pair<std::string, Resume>> enum_names(Resume) {
+  return {{"auto", Resume::kAuto}, {"never", Resume::kNever}};
+}
+
+struct RunSection {
+  std::filesystem::path dir;
+  uint64_t seed = 1;
+  int64_t log_every = 1;
+  double collective_timeout_s = 600;
+  double io_timeout_s = 3600;
+
+  template <class F>
+  void fields(F& f) {
+    f("dir", dir, "run folder: configuration, metrics, log, checkpoints");
+    f("seed", seed, "of the order of examples and of random weights");
+    f("log_every", log_every, "steps between lines on the console");
+    f("collective_timeout_s", collective_timeout_s, "a collective that takes longer ends the job; 0: never");
+    f("io_timeout_s", io_timeout_s, "the same while loading and saving");
+  }
+};
+
+struct ModelSection {
+  std::filesystem::path path;
+  Init init = Init::kPretrained;
+  Dtype dtype = Dtype::kAuto;
+  Recompute recompute = Recompute::kNone;
+
+  template <class F>
+  void fields(F& f) {
+    f("path", path, "Hugging Face folder: config.json, tokenizer, safetensors");
+    f("init", init, "pretrained (weights from model.path) or random");
+    f("dtype", dtype, "fp32 or bf16 (with fp32 master weights); auto: fp32 on the CPU, bf16 on a GPU");
+    f("recompute", recompute, "block: keep each block's input only and run it again in the backward pass");
+  }
+};
+
+struct DataSection {
+  std::filesystem::path train;
+  std::optional<std::filesystem::path> valid;
+  bool packing = true;
+  std::optional<int64_t> max_tokens;
+
+  template <class F>
+  void fields(F& f) {
+    f("train", train, "corpus made by spt prepare");
+    f("valid", valid, "held-out corpus, measured with every checkpoint");
+    f("packing", packing, "several examples a micro-batch; they never see each other");
+    f("max_tokens", max_tokens, "trim examples again, below the corpus's own limit");
+  }
+};
+
+struct TrainSection {
+  std::optional<int64_t> epochs;
+  std::optional<int64_t> steps;
+  int64_t batch_examples = 64;
+  int64_t micro_batch_tokens = 4096;
+
+  template <class F>
+  void fields(F& f) {
+    f("epochs", epochs, "passes over the corpus (5 where neither epochs nor steps is given)");
+    f("steps", steps, "optimizer steps, instead of epochs");
+    f("batch_examples", batch_examples, "examples of one optimizer step, over all ranks");
+    f("micro_batch_tokens", micro_batch_tokens, "tokens of one forward and backward pass on a rank");
+  }
+};
+
+struct CheckpointSection {
+  std::optional<int64_t> every_steps;
+  int64_t keep = 2;
+  Resume resume = Resume::kAuto;
+  bool final_optimizer = true;
+
+  template <class F>
+  void fields(F& f) {
+    f("every_steps", every_steps, "steps between checkpoints (one an epoch)");
+    f("keep", keep, "checkpoints that stay");
+    f("resume", resume, "auto: from the newest checkpoint of run.dir; never: refuse a run.dir that has one");
+    f("final_optimizer", final_optimizer, "save the optimizer's state with the last checkpoint too");
+  }
+};
+
+struct RunConfig {
+  RunSection run;
+  MeshConfig mesh;
+  ModelSection model;
+  DataSection data;
+  AdamWConfig optimizer;
+  ScheduleConfig schedule;
+  TrainSection train;
+  CheckpointSection checkpoint;
+
+  template <class F>
+  void fields(F& f) {
+    f("run", run, "");
+    f("mesh", mesh, "");
+    f("model", model, "");
+    f("data", data, "");
+    f("optimizer", optimizer, "");
+    f("schedule", schedule, "");
+    f("train", train, "");
+    f("checkpoint", checkpoint, "");
+  }
+  void validate(std::vector<std::string>& errors) const;
+};
+
+RunConfig load_run_config(const std::filesystem::path& file, const std::vector<std::string>& overrides);
+
+// The keys in which a resumed run may not differ, with both values: "optimizer.lr: 1e-05 there, 2e-05 now".
+std::vector<std::string> differences(const RunConfig& there, const RunConfig& now);
+
+}  // namespace spt

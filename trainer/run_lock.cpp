@@ -1,0 +1,107 @@
+#include "trainer/run_lock.h"
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <fcntl.h>
+#include <fstream>
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
+
+#include "base/error.h"
+
+namespace spt {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using std::chrono::seconds;
+
+constexpr seconds kHeartbeat{10};
+constexpr seconds kSilence{60};
+
+std::string first_line(const char* path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+// A pid means something only under the same kernel, in the same pid namespace.
+std::string pid_space() {
+  std::error_code error;
+  return first_line("/proc/sys/kernel/random/boot_id") + " " + fs::read_symlink("/proc/self/ns/pid", error).string();
+}
+
+json holder_of_this_process() {
+  char host[256] = "";
+  gethostname(host, sizeof host - 1);
+  const char* job = std::getenv("SLURM_JOB_ID");
+  return {{"host", host}, {"pid", getpid()}, {"job", job != nullptr ? job : ""}, {"pid_space", pid_space()}};
+}
+
+bool is_gone(const json& holder) {
+  return holder.is_object() && holder.value("pid_space", "") == pid_space() && holder.value("pid", 0) > 0 &&
+         kill(holder.value("pid", 0), 0) != 0 && errno == ESRCH;
+}
+
+}  // namespace
+
+RunLock::RunLock(const fs::path& run_folder) : path_(run_folder / "run.lock") {
+  while (true) {
+    const int descriptor = open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (descriptor >= 0) {
+      const std::string text = holder_of_this_process().dump() + "\n";
+      const bool written = write(descriptor, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+      close(descriptor);
+      if (!written) {
+        unlink(path_.c_str());
+        throw Failure(fmt::format("{}: writing failed: {}", path_.string(), std::strerror(errno)));
+      }
+      break;
+    }
+    if (errno != EEXIST) throw Failure(fmt::format("{}: cannot be made: {}", path_.string(), std::strerror(errno)));
+    std::ifstream file(path_);
+    const json holder = json::parse(file, nullptr, false);
+    std::error_code error;
+    const auto beat = fs::last_write_time(path_, error);
+    if (error) continue;  // it was removed just now
+    const auto silence = std::chrono::duration_cast<seconds>(fs::file_time_type::clock::now() - beat);
+    const std::string who = holder.is_object() ? fmt::format("host {}, pid {}{}", holder.value("host", "?"), holder.value("pid", 0),
+                                                             holder.value("job", "").empty() ? "" : ", job " + holder.value("job", ""))
+                                               : "an unknown process";
+    if (!is_gone(holder) && silence < kSilence)
+      throw BadInput(fmt::format("{}: the run folder is in use by {} (heartbeat {} s ago); wait for it, or choose another run.dir",
+                                 path_.string(), who, silence.count()));
+    spdlog::info("taking over {} from {}, which is gone or silent for {} s", run_folder.string(), who, silence.count());
+    // Of two that take over at once, only one can rename.
+    const fs::path stale = path_.string() + ".stale";
+    fs::rename(path_, stale, error);
+    fs::remove(stale, error);
+  }
+  heart_ = std::thread([this] { beat(); });
+}
+
+RunLock::~RunLock() {
+  {
+    const std::lock_guard guard(mutex_);
+    end_ = true;
+  }
+  ended_.notify_all();
+  heart_.join();
+  unlink(path_.c_str());
+}
+
+void RunLock::beat() {
+  std::unique_lock guard(mutex_);
+  while (!ended_.wait_for(guard, kHeartbeat, [this] { return end_; })) {
+    std::error_code error;
+    fs::last_write_time(path_, fs::file_time_type::clock::now(), error);
+  }
+}
+
+}  // namespace spt

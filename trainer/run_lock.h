@@ -1,0 +1,30 @@
+// One run at a time in a run folder: the file run.lock names host, pid and job, and its modification time is a heartbeat.
+#pragma once
+
+#include <condition_variable>
+#include <filesystem>
+#include <mutex>
+#include <thread>
+
+namespace spt {
+
+class RunLock {
+ public:
+  // Made on rank 0. Takes over a lock whose heartbeat is 60 s old, or whose process on this machine is gone. Throws BadInput naming
+  // the holder otherwise. Touches the file every 10 s from a thread until destroyed, which removes it.
+  explicit RunLock(const std::filesystem::path& run_folder);
+  ~RunLock();
+  RunLock(const RunLock&) = delete;
+  RunLock& operator=(const RunLock&) = delete;
+
+ private:
+  void beat();
+
+  std::filesystem::path path_;
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  bool end_ = false;
+  std::thread heart_;
+};
+
+}  // namespace spt

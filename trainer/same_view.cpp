@@ -1,0 +1,70 @@
+#include "trainer/same_view.h"
+
+#include <algorithm>
+#include <fstream>
+#include <set>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "base/sha256.h"
+#include "dist/text.h"
+
+namespace spt {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr uintmax_t kEnd = 1 << 20;
+
+}  // namespace
+
+void check_same_view(Runtime& runtime, const std::vector<Seen>& mine) {
+  nlohmann::json hashes = nlohmann::json::array();
+  for (const Seen& seen : mine) hashes.push_back(seen.hash);
+  const auto all = all_gather_text(runtime.host_world(), hashes.dump());
+  std::string message;
+  const auto roots = nlohmann::json::parse(all[0]);
+  for (size_t i = 0; i < mine.size(); ++i) {
+    std::set<std::string> hosts;
+    for (size_t rank = 1; rank < all.size(); ++rank)
+      if (nlohmann::json::parse(all[rank])[i] != roots[i]) hosts.insert(runtime.hosts()[rank]);
+    if (!hosts.empty())
+      message += fmt::format("{}host {} does not see the same {} as rank 0 on {}", message.empty() ? "" : "\n",
+                             fmt::join(hosts, ", "), mine[i].what, runtime.hosts()[0]);
+  }
+  if (!message.empty())
+    throw BadInput(message + "\nevery host needs the same files under the same path (a shared file system, or copies of the inputs; "
+                             "the run folder must be shared)");
+}
+
+std::string hash_file_ends(const fs::path& path) {
+  std::error_code error;
+  const uintmax_t size = fs::file_size(path, error);
+  if (error) return "missing";
+  std::ifstream file(path, std::ios::binary);
+  std::string bytes(static_cast<size_t>(std::min(size, kEnd)), '\0');
+  Sha256 hash;
+  hash.update(std::to_string(size) + "\n");
+  file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  hash.update(bytes);
+  if (size > kEnd) {
+    file.seekg(-static_cast<std::streamoff>(bytes.size()), std::ios::end);
+    file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    hash.update(bytes);
+  }
+  return file ? hash.hex() : "unreadable";
+}
+
+std::string hash_folder(const fs::path& folder) {
+  if (!fs::is_directory(folder)) return "missing";
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.is_regular_file()) files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  Sha256 hash;
+  for (const fs::path& file : files) hash.update(file.filename().string() + " " + hash_file_ends(file) + "\n");
+  return hash.hex();
+}
+
+}  // namespace spt

@@ -1,0 +1,69 @@
+// Full-parameter fine-tuning of one model on one corpus, on a dp × tp mesh.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "data/chat_template.h"
+#include "data/dataset.h"
+#include "data/sampler.h"
+#include "data/tokenizer.h"
+#include "dist/mesh.h"
+#include "trainer/checkpoint.h"
+#include "trainer/metrics.h"
+#include "trainer/model/causal_lm.h"
+#include "trainer/optim/zero_adamw.h"
+#include "trainer/run_config.h"
+
+namespace spt {
+
+class Trainer {
+ public:
+  // Collective. Reads and checks everything (configuration, model, corpora, that all ranks see the same files) without changing
+  // anything. Throws BadInput.
+  Trainer(RunConfig config, Runtime& runtime, std::vector<std::string> command_line);
+
+  // What `train --check` prints.
+  std::string summary() const;
+
+  // Collective. Takes the run folder, resumes from its newest checkpoint if there is one, trains to the end or to a request
+  // to stop (SIGTERM, SIGUSR1, SIGINT, or a file STOP in the run folder: saved, then kStopped).
+  ExitStatus run();
+
+ private:
+  struct StepResult {
+    double loss = 0, grad_norm = 0, data_seconds = 0;
+    int64_t trained_tokens = 0, tokens = 0;
+  };
+
+  void check_views(Runtime& runtime) const;
+  void check_inputs();
+  void prepare_run_folder();
+  int64_t load();                     // weights, or the newest checkpoint: its step
+  StepResult step(int64_t step);      // from 0
+  std::vector<Batch> load_batches(int64_t step) const;
+  void save(int64_t step);
+  bool should_stop();                 // collective: all ranks agree
+  void show_samples() const;
+  MetricsRow row_of(int64_t step, const StepResult& result, double seconds) const;
+
+  RunConfig config_;
+  Runtime& runtime_;
+  std::vector<std::string> command_line_;
+  ModelConfig model_config_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<Dataset> train_, valid_;
+  std::optional<ChatTemplate> template_;
+  SamplerConfig sampler_;
+  int64_t total_steps_ = 0;
+  int64_t save_every_ = 0;
+  Mesh mesh_;
+  CheckpointStore checkpoints_;
+  CausalLm model_;
+  std::unique_ptr<ZeroAdamW> optimizer_;
+};
+
+}  // namespace spt
