@@ -100,8 +100,7 @@ std::string nearest_key(const std::string& key, const std::vector<std::string>& 
   std::pair<size_t, size_t> best_distance(leaf.size() / 3 + 2, 0);
   for (const std::string& candidate : known) {
     const auto [other_section, other_leaf] = split(candidate);
-    const size_t between_sections = edit_distance(section, other_section);
-    const std::pair distance(edit_distance(leaf, other_leaf) + (between_sections > 0 ? 1 : 0), between_sections);
+    const std::pair distance(edit_distance(leaf, other_leaf), edit_distance(section, other_section));
     if (distance < best_distance) best_distance = distance, best = candidate;
   }
   return best;

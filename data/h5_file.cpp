@@ -365,4 +365,10 @@ std::string H5Writer::bytes() {
   return {impl_->image.bytes, size};
 }
 
+std::string hdf5_version() {
+  unsigned major = 0, minor = 0, release = 0;
+  H5get_libversion(&major, &minor, &release);
+  return fmt::format("{}.{}.{}", major, minor, release);
+}
+
 }  // namespace spt

@@ -12,6 +12,8 @@
 
 namespace spt {
 
+std::string hdf5_version();  // "1.10.8"
+
 // A file opened read-only, file locking off (Lustre, NFS). Every member throws BadInput naming file and data set: no
 // such name, another type or rank, not chunked or without Fletcher32, larger than the file can hold, a failed checksum.
 class H5Reader {

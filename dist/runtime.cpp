@@ -141,7 +141,6 @@ std::vector<int> Runtime::gpu_owners() {
 }
 
 void Runtime::connect(Backend backend) {
-  TORCH_INTERNAL_ASSERT(!world_, "connect was called twice");
   std::unique_ptr<Communicator> ranks = host_world_->split(0, rank());
   if (device_.is_cpu()) {
     world_ = backend == Backend::kNccl ? make_nccl_communicator(std::move(ranks), device_) : std::move(ranks);

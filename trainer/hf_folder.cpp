@@ -114,6 +114,9 @@ void save_model_files(const fs::path& folder, const fs::path& source, at::Scalar
   json settings = fs::exists(tokenizer_config)
                       ? read_json(tokenizer_config)
                       : json{{"tokenizer_class", "LlamaTokenizer"}, {"bos_token", tokenizer.bos_text()}};
+  // Classes of their own rebuild parts of tokenizer.json (transformers 5: GPT2Tokenizer drops a digit splitter); this one
+  // takes the file as it is, so the ids are those of the corpus.
+  if (fs::exists(source / "tokenizer.json")) settings["tokenizer_class"] = "PreTrainedTokenizerFast";
   settings["eos_token"] = tokenizer.eos_text();
   settings["chat_template"] = chat_template.jinja(tokenizer);
   write_json(folder / "tokenizer_config.json", settings);

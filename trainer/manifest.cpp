@@ -7,6 +7,7 @@
 #include <torch/version.h>
 
 #include "base/version.h"
+#include "data/h5_file.h"
 #include "dist/text.h"
 #include "dist/versions.h"
 
@@ -27,7 +28,7 @@ std::string cpu_type() {
 json build_info() {
   return {{"version", kVersion},
           {"git_commit", kGitCommit},
-          {"libraries", {{"libtorch", TORCH_VERSION}, {"fmt", FMT_VERSION}, {"mpi", mpi_library_version()}}},
+          {"libraries", {{"libtorch", TORCH_VERSION}, {"hdf5", hdf5_version()}, {"mpi", mpi_library_version()}}},
           {"backends", backends_built_in()}};
 }
 

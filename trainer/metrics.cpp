@@ -1,7 +1,6 @@
 #include "trainer/metrics.h"
 
 #include <cerrno>
-#include <cmath>
 #include <cstring>
 #include <iterator>
 #include <limits>
@@ -39,9 +38,8 @@ void visit(Row& row, F&& field) {
 struct RowToJson {
   nlohmann::ordered_json object;
   void operator()(const char* name, int64_t value) { object[name] = value; }
-  void operator()(const char* name, double value) {
-    object[name] = std::isfinite(value) ? nlohmann::ordered_json(value) : nlohmann::ordered_json();
-  }
+  // The library writes null for a number that is not finite.
+  void operator()(const char* name, double value) { object[name] = value; }
   void operator()(const char* name, const std::optional<double>& value) {
     if (value) operator()(name, *value);
   }

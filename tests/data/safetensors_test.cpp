@@ -97,7 +97,7 @@ TEST_F(Safetensors, WrittenTensorsReadBackBitForBit) {
 TEST_F(Safetensors, FilesOfThePythonPackageAreRead) {
   const std::string header =
       R"({"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},)"
-      R"("b":{"dtype":"BF16","shape":[2],"data_offsets":[8,12]}} )";
+      R"("b":{"dtype":"BF16","shape":[2],"data_offsets":[8,12]}}  )";
   const std::string data("\x00\x00\x80\x3f\x00\x00\x00\xc0\x80\x3f\x00\x40", 12);
   const SafetensorsReader reader(folder_.put("p.safetensors", with_header(header, data)));
   EXPECT_TRUE(at::equal(read_whole(reader, "a"), at::tensor({1.0f, -2.0f}).view({1, 2})));

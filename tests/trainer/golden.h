@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 
+#include <ATen/TensorOperators.h>
 #include <ATen/Functions.h>
 #include <ATen/core/grad_mode.h>
 

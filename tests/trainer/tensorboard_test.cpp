@@ -142,6 +142,18 @@ TEST(EventWriter, ResumingBeginsAnotherFileWithASessionStart) {
   EXPECT_EQ(as<int64_t>(message(found[1].at(7)).at(1)), 1);
 }
 
+TEST(EventWriter, StepsOfAnySizeAreWritten) {
+  const TemporaryFolder folder;
+  const std::vector<int64_t> steps{1, 127, 128, 129, 16383, 16384, int64_t{1} << 40, INT64_MAX};
+  {
+    EventWriter writer(folder.path(), 0);
+    for (const int64_t step : steps) writer.add_scalar("loss", step, 1);
+  }
+  const auto found = events(folder.get(only_file(folder.path())));
+  ASSERT_EQ(found.size(), steps.size() + 1);
+  for (size_t i = 0; i < steps.size(); ++i) EXPECT_EQ(as<int64_t>(found[i + 1].at(2)), steps[i]);
+}
+
 TEST(EventWriter, FlushedScalarsAreInTheFile) {
   const TemporaryFolder folder;
   EventWriter writer(folder.path(), 0);

@@ -4,6 +4,7 @@
 #include <random>
 
 #include <fmt/format.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/tensor.h>

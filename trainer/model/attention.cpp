@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include <ATen/TensorOperators.h>
 #include <ATen/Functions.h>
 #include <torch/csrc/autograd/custom_function.h>
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <ATen/TensorOperators.h>
 #include <ATen/Functions.h>
 #include <torch/csrc/autograd/autograd.h>
 

@@ -1,5 +1,6 @@
 #include "trainer/model/cross_entropy.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/Functions.h>
 #include <torch/csrc/autograd/custom_function.h>
 

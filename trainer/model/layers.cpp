@@ -1,5 +1,6 @@
 #include "trainer/model/layers.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/Functions.h>
 #include <torch/csrc/autograd/custom_function.h>
 

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numbers>
 
+#include <ATen/TensorOperators.h>
 #include <ATen/Functions.h>
 
 namespace spt {
