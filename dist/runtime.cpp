@@ -141,6 +141,9 @@ std::vector<int> Runtime::gpu_owners() {
 }
 
 void Runtime::connect(Backend backend) {
+  if (world_ && backend == connected_) return;
+  TORCH_INTERNAL_ASSERT(!world_, "groups of the first backend may be in use");
+  connected_ = backend;
   std::unique_ptr<Communicator> ranks = host_world_->split(0, rank());
   if (device_.is_cpu()) {
     world_ = backend == Backend::kNccl ? make_nccl_communicator(std::move(ranks), device_) : std::move(ranks);

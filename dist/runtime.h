@@ -33,9 +33,9 @@ class Runtime {
   int local_rank() const { return local_rank_; }                    // among the ranks of this host
   const std::vector<std::string>& hosts() const { return hosts_; }  // by world rank
 
-  // Collective; a later call replaces `world()`. Chooses the backend for device tensors: auto is NCCL where every rank has a GPU of its own (told
-  // apart by UUID), MPI through pinned memory where ranks share one, MPI on the CPU. Throws BadInput when `nccl` cannot
-  // be had.
+  // Collective. Once, or again with the same backend. Chooses the backend for device tensors: auto is NCCL where every rank
+  // has a GPU of its own (told apart by UUID), MPI through pinned memory where ranks share one, MPI on the CPU. Throws
+  // BadInput when `nccl` cannot be had.
   void connect(Backend backend);
 
  private:
@@ -48,6 +48,7 @@ class Runtime {
 
   std::unique_ptr<Communicator> host_world_;
   std::unique_ptr<Communicator> world_;
+  Backend connected_ = Backend::kAuto;  // what world_ was made for
   at::Device device_;
   int local_rank_ = 0;
   std::vector<std::string> hosts_;

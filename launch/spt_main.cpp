@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/allocator.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "launch/commands.h"
@@ -22,6 +23,7 @@ std::string version_text() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  spt::keep_freed_memory();
   CLI::App app("Self-Prompt Tuning: fine-tune a language model to write its own expert role prompt before it answers.");
   app.set_version_flag("--version", version_text);
   app.require_subcommand(1);

@@ -126,7 +126,7 @@ std::string Trainer::summary() const {
     return n;
   }();
   return fmt::format(
-      "{} ranks: dp {} × tp {}, device {}, {} threads a rank\n{}"
+      "{} ranks: dp {} × tp {}, device {}, {} threads a rank\n{}\n"
       "model {}: {} parameters, {}\n"
       "corpus {}: arm {}, {} examples, {} steps an epoch of {} examples, {} steps in all, checkpoint every {}",
       runtime_.size(), mesh_.dp->size(), mesh_.tp->size(), runtime_.device().str(), at::get_num_threads(), mesh_.overview(),

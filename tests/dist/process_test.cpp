@@ -88,13 +88,13 @@ TEST(Job, WithBadInputOnAllRanksButTheFirst_SaysItOnce) {
 TEST(Job, WithBadInput_EndsItsRanksWithoutTheLaunchersHelp) {
   for (const std::string scenario : {"bad_input_while_sigterm_is_held", "bad_input_after_others_are_done"}) {
     const Ended ended = run(fmt::format(
-        "{} -n 3 --oversubscribe --bind-to none --mca odls_base_sigkill_timeout 6 sh -c 'trap \"\" TERM; {} {}; "
+        "{} -n 3 --oversubscribe --bind-to none --mca odls_base_sigkill_timeout 4 sh -c 'trap \"\" TERM; {} {}; "
         "status=$?; echo rank ended at $(date +%s.%N); exit $status'",
         SPT_MPIEXEC, SPT_DIST_SCENARIO, scenario));
     EXPECT_EQ(ended.status, 1) << scenario;
     EXPECT_EQ(ended.count(kMessage), 1) << ended.output;
     EXPECT_EQ(ended.count("rank ended at "), 3) << ended.output;
-    EXPECT_LT(ended.last_rank_seconds, 5) << scenario;
+    EXPECT_LT(ended.last_rank_seconds, 3.5) << scenario;
   }
 }
 

@@ -1,4 +1,5 @@
 #include <cstdio>
+#include <string>
 
 #include <gtest/gtest.h>
 
@@ -12,12 +13,17 @@ Runtime* current = nullptr;
 
 // One rank reports everything, the others only what failed there.
 class FailurePrinter : public testing::EmptyTestEventListener {
+  // Kept, for while a result is handled GoogleTest must not be asked which test runs.
+  void OnTestStart(const testing::TestInfo& test) override {
+    test_ = std::string(test.test_suite_name()) + "." + test.name();
+  }
   void OnTestPartResult(const testing::TestPartResult& result) override {
     if (!result.failed()) return;
-    const testing::TestInfo* test = testing::UnitTest::GetInstance()->current_test_info();
-    std::fprintf(stderr, "[rank %d] %s.%s\n%s:%d: %s\n", job().rank(), test ? test->test_suite_name() : "",
-                 test ? test->name() : "", result.file_name(), result.line_number(), result.message());
+    std::fprintf(stderr, "[rank %d] %s\n%s:%d: %s\n", job().rank(), test_.c_str(), result.file_name(),
+                 result.line_number(), result.message());
   }
+
+  std::string test_;
 };
 
 }  // namespace

@@ -6,6 +6,8 @@
 #include <ATen/Functions.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "trainer/model/kernels/elementwise.h"
+
 namespace spt {
 namespace {
 
@@ -112,7 +114,7 @@ std::optional<int64_t> window_right(const HeadShape& shape) {
 
 struct AttentionFunction : Function<AttentionFunction> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& qkv, const Layout* layout, const HeadShape* shape) {
-    rotate(queries_and_keys(qkv, *shape), layout->angles, false);
+    rotate(queries_and_keys(qkv, *shape), layout->angles.cos, layout->angles.sin, false);
     const Heads h = heads_of(qkv, *shape);
     at::Tensor out, logsumexp;
     std::vector<at::Tensor> saved{qkv};
@@ -178,7 +180,7 @@ struct AttentionFunction : Function<AttentionFunction> {
         part(d.v).copy_(one.v.sum(1).permute({1, 0, 2}));
       }
     }
-    rotate(queries_and_keys(dqkv, shape), angles, true);
+    rotate(queries_and_keys(dqkv, shape), angles.cos, angles.sin, true);
     return {dqkv, at::Tensor(), at::Tensor()};
   }
 };
@@ -198,7 +200,7 @@ at::Tensor attention(const at::Tensor& qkv, const Layout& layout, const HeadShap
 }
 
 at::Tensor cached_attention(const at::Tensor& qkv, const Layout& layout, const HeadShape& shape, KvCache& cache, int64_t layer) {
-  rotate(queries_and_keys(qkv, shape), layout.angles, false);
+  rotate(queries_and_keys(qkv, shape), layout.angles.cos, layout.angles.sin, false);
   const Heads h = heads_of(qkv, shape);
   at::Tensor out = at::empty({qkv.size(0), shape.heads, shape.head_dim}, qkv.options());
   for (int64_t i = 0; i < layout.examples(); ++i) {

@@ -88,7 +88,7 @@ Layout CausalLm::layout_of(const at::Tensor& starts, const KvCache* cache) const
     layout.longest = std::max(layout.longest, layout.length(i));
     for (int64_t j = 0; j < layout.length(i); ++j) positions.push_back(past + j);
   }
-  layout.angles = rotary_[0].at(at::tensor(positions, at::kLong).to(tp_->device()), memory_.dtype);
+  layout.angles = rotary_[0].at(at::tensor(positions, at::kLong).to(tp_->device()));
   return layout;
 }
 

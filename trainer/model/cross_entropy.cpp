@@ -24,11 +24,15 @@ struct CrossEntropyFunction : Function<CrossEntropyFunction> {
     at::Tensor total = at::zeros({}, hidden.options().dtype(at::kDouble));
     at::Tensor dhidden;
     if (with_gradients) dhidden = at::empty_like(hidden);
+    // One buffer for all chunks: fresh pages cost as much as a pass over them.
+    const at::Tensor buffer = at::empty({std::min(chunk, n), valid}, hidden.options());
 
     for (int64_t first = 0; first < n; first += chunk) {
       const int64_t rows = std::min(chunk, n - first);
       const at::Tensor h = hidden.narrow(0, first, rows);
-      at::Tensor logits = at::mm(h, table.t()).to(at::kFloat);  // [rows, valid]
+      at::Tensor product = buffer.narrow(0, 0, rows);
+      at::mm_out(product, h, table.t());
+      at::Tensor logits = product.to(at::kFloat);  // [rows, valid]; fp32: the buffer itself
       at::Tensor highest = logits.amax(1);
       tp->all_reduce(highest, Reduce::kMax);
       logits.sub_(highest.unsqueeze(1));

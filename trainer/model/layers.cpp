@@ -4,6 +4,8 @@
 #include <ATen/Functions.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "trainer/model/kernels/elementwise.h"
+
 namespace spt {
 namespace {
 
@@ -42,39 +44,25 @@ struct LinearFunction : Function<LinearFunction> {
 struct RmsNormFunction : Function<RmsNormFunction> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& value, Parameter& weight, double eps) {
     keep(ctx, weight);
-    const at::Tensor wide = x.to(at::kFloat);
-    const at::Tensor rstd = wide.square().mean(-1, true).add_(eps).rsqrt_();  // [T, 1]
-    ctx->save_for_backward({x, rstd});
-    return (wide * rstd).to(x.scalar_type()).mul_(value.detach());
+    const Normed normed = rms_norm_forward(x, value.detach(), eps);
+    ctx->save_for_backward({x, normed.rstd});
+    return normed.out;
   }
   static tensor_list backward(AutogradContext* ctx, tensor_list grads) {
     Parameter& weight = kept(ctx);
     const auto saved = ctx->get_saved_variables();
-    const at::Tensor& rstd = saved[1];
-    const at::Tensor normed = saved[0].to(at::kFloat) * rstd;
-    const at::Tensor g = grads[0].to(at::kFloat);
-    weight.grad.add_((g * normed).sum(0));
-    const at::Tensor scaled = g * weight.value.detach();
-    const at::Tensor mean = (scaled * normed).mean(-1, true);
-    const at::Tensor dx = (scaled - normed * mean).mul_(rstd);
-    return {dx.to(saved[0].scalar_type()), at::Tensor(), at::Tensor(), at::Tensor()};
+    return {rms_norm_backward(grads[0], saved[0], weight.value.detach(), saved[1], weight.grad), at::Tensor(), at::Tensor(),
+            at::Tensor()};
   }
 };
 
 struct SwigluFunction : Function<SwigluFunction> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& gate_up) {
     ctx->save_for_backward({gate_up});
-    const auto halves = gate_up.chunk(2, -1);
-    return at::silu(halves[0]).mul_(halves[1]);
+    return swiglu_forward(gate_up);
   }
   static tensor_list backward(AutogradContext* ctx, tensor_list grads) {
-    const auto halves = ctx->get_saved_variables()[0].chunk(2, -1);
-    const at::Tensor& g = grads[0];
-    at::Tensor out = at::empty({g.size(0), 2 * g.size(1)}, g.options());
-    auto out_halves = out.chunk(2, -1);
-    out_halves[0].copy_(at::silu_backward(g * halves[1], halves[0]));
-    out_halves[1].copy_(at::silu(halves[0]).mul_(g));
-    return {out};
+    return {swiglu_backward(grads[0], ctx->get_saved_variables()[0])};
   }
 };
 

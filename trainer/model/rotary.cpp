@@ -34,20 +34,9 @@ Rotary::Rotary(const ModelConfig& config, at::Device device) {
   inverse_frequencies_ = frequencies.to(device);
 }
 
-Rotary::Angles Rotary::at(const at::Tensor& positions, at::ScalarType dtype) const {
+Rotary::Angles Rotary::at(const at::Tensor& positions) const {
   const at::Tensor angles = positions.to(at::kFloat).unsqueeze(-1) * inverse_frequencies_;
-  return {angles.cos().to(dtype).unsqueeze(1), angles.sin().to(dtype).unsqueeze(1)};
-}
-
-void rotate(at::Tensor x, const Rotary::Angles& angles, bool inverse) {
-  const int64_t half = x.size(-1) / 2;
-  at::Tensor first = x.narrow(-1, 0, half);
-  at::Tensor second = x.narrow(-1, half, half);
-  const at::Tensor first_sin = first * angles.sin;
-  const at::Tensor second_sin = second * angles.sin;
-  const int sign = inverse ? -1 : 1;
-  first.mul_(angles.cos).sub_(second_sin, sign);
-  second.mul_(angles.cos).add_(first_sin, sign);
+  return {angles.cos(), angles.sin()};
 }
 
 }  // namespace spt

@@ -9,22 +9,18 @@
 
 namespace spt {
 
-// Angles per position and pair: cos and sin [positions, head_dim / 2], fp32, computed as transformers does.
+// Angles per position and pair of dimensions, in fp32, computed as transformers does.
 class Rotary {
  public:
   Rotary(const ModelConfig& config, at::Device device);
 
-  // Rows for `positions` (int64 [T]) as [T, 1, D/2] in `dtype`.
   struct Angles {
-    at::Tensor cos, sin;
+    at::Tensor cos, sin;  // fp32 [T, D/2]
   };
-  Angles at(const at::Tensor& positions, at::ScalarType dtype) const;
+  Angles at(const at::Tensor& positions) const;  // int64 [T]
 
  private:
   at::Tensor inverse_frequencies_;  // fp32 [D/2]
 };
-
-// Rotates x [T, heads, D] in place; `inverse` rotates back (the gradient's way).
-void rotate(at::Tensor x, const Rotary::Angles& angles, bool inverse);
 
 }  // namespace spt

@@ -1,0 +1,16 @@
+#include "base/allocator.h"
+
+#include <limits>
+
+#include <malloc.h>
+
+namespace spt {
+
+void keep_freed_memory() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the highest it takes
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+#endif
+}
+
+}  // namespace spt

@@ -1,0 +1,16 @@
+# Whole jobs of spt, started and watched by Python (the standard library is enough): integration/*_test.py.
+find_package(Python3 3.9 REQUIRED COMPONENTS Interpreter)
+set(spt_integration_tests "${CMAKE_CURRENT_LIST_DIR}")
+
+# spt_integration_test(name file class seconds): one class of a file; tests of several ranks, so one at a time on two cores.
+function(spt_integration_test name file class seconds)
+  add_test(NAME integration.${name}
+    COMMAND ${CMAKE_COMMAND} -E env SPT_PROGRAM=$<TARGET_FILE:spt> "SPT_MPIEXEC=${MPIEXEC_EXECUTABLE}" PYTHONDONTWRITEBYTECODE=1
+            "${Python3_EXECUTABLE}" "${spt_integration_tests}/${file}" -v ${class})
+  set_tests_properties(integration.${name} PROPERTIES LABELS "integration;ranks" ENVIRONMENT "${spt_mpi_environment}"
+    PROCESSORS 2 TIMEOUT ${seconds})
+endfunction()
+
+spt_integration_test(layouts layouts_test.py LayoutsTest 300)
+spt_integration_test(odd_layouts layouts_test.py OddLayoutsTest 300)
+spt_integration_test(micro_batches layouts_test.py MicroBatchesTest 300)
