@@ -1,6 +1,6 @@
 """What the bad_input tests share: a small model, corpora of it, and a way to see a command refuse.
 
-Environment: SPT_BINARY, SPT_SOURCE_DIR, SPT_MPIEXEC [mpirun]. SPT_SHOW_MESSAGES=1 prints each refusal, to read them as a user.
+Environment: SPT_PROGRAM, SPT_MPIEXEC [mpirun]. SPT_SHOW_MESSAGES=1 prints each refusal, to read them as a user.
 """
 
 import json
@@ -16,8 +16,8 @@ import unittest
 import uuid
 from pathlib import Path
 
-BINARY = os.environ["SPT_BINARY"]
-SOURCE = Path(os.environ["SPT_SOURCE_DIR"])
+PROGRAM = os.environ["SPT_PROGRAM"]
+SOURCE = Path(__file__).resolve().parents[2]
 MPIEXEC = os.environ.get("SPT_MPIEXEC", "mpirun")
 SECONDS = 20  # within which a refusal must come
 ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMP_NUM_THREADS="1")
@@ -39,7 +39,7 @@ def processes_marked(mark):
 
 def command_line(arguments, ranks):
     launcher = [MPIEXEC, "-n", str(ranks), "--oversubscribe", "--bind-to", "none"] if ranks else []
-    return launcher + [BINARY, *map(str, arguments)]
+    return launcher + [PROGRAM, *map(str, arguments)]
 
 
 def read_safetensors(path):

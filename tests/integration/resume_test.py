@@ -1,0 +1,252 @@
+"""A run that is stopped or killed at any moment and started again gives the bits of the run that was not."""
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import socket
+import time
+import unittest
+
+from runs import (BAD_INPUT, DONE, FAILURE, STOPPED, JobTest, checkpoints, count_rows, curve, distance, last_weights, make_corpus,
+                  make_small_model, read_rows, sha256, wait_until)
+
+STEPS = 40
+
+
+class Training(JobTest):
+    """Forty steps of a small model; a whole run of each layout is made once."""
+
+    whole_runs = {}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.model = make_small_model(cls.shared / "model", num_key_value_heads=2)
+        cls.corpus = make_corpus(cls.shared / "corpus.h5", cls.model)
+        cls.valid = make_corpus(cls.shared / "valid.h5", cls.model, count=4, first=100)
+        cls.whole_runs = {}
+
+    def arguments(self, run, tp, *keys):
+        return ["train", "/dev/null", f"run.dir={run}", f"model.path={self.model}", "model.init=random", f"data.train={self.corpus}",
+                f"data.valid={self.valid}", f"mesh.tp={tp}", f"train.steps={STEPS}", "train.batch_examples=6", "optimizer.lr=1e-3",
+                "checkpoint.every_steps=15", *keys]
+
+    def whole_run(self, ranks, tp, *keys):
+        """The folder of a run that nothing interrupts."""
+        name = f"whole-{ranks}-{tp}-{'-'.join(keys)}"
+        if name not in self.whole_runs:
+            run = self.shared / name
+            self.spt(*self.arguments(run, tp, *keys), ranks=ranks)
+            self.assertEqual([row["step"] for row in read_rows(run)], list(range(1, STEPS + 1)))
+            self.whole_runs[name] = run
+        return self.whole_runs[name]
+
+    def assert_same_bits(self, run, whole):
+        # A held-out loss is measured with every checkpoint, so at other steps after a stop.
+        measured = {row["step"]: row["valid_loss"] for row in read_rows(whole) if "valid_loss" in row}
+        rows = read_rows(run)
+        for row in rows:
+            value = row.pop("valid_loss", None)
+            if value is not None and row["step"] in measured:
+                self.assertEqual(value, measured[row["step"]])
+        self.assertEqual(curve(rows), [(*row[:-1], None) for row in curve(read_rows(whole))])
+        self.assertEqual(last_weights(run), last_weights(whole))
+
+    def assert_nothing_half_done(self, run):
+        for name in checkpoints(run):
+            self.assertRegex(name, r"^step-\d{6}$")
+
+    def stopped(self, run, tp, stop, *keys, ranks, by_local_sh=False):
+        """A run that `stop(job)` stops after a few steps; the number of steps it made."""
+        job = self.start_spt(*self.arguments(run, tp, *keys), ranks=ranks, by_local_sh=by_local_sh)
+        wait_until(lambda: count_rows(run) >= 3 or job.status is not None, "three steps")
+        stop(job)
+        self.assertEqual(job.finish(), STOPPED, job.output)
+        steps = len(read_rows(run))
+        self.assertLess(steps, STEPS)
+        self.assertEqual(checkpoints(run)[-1], f"step-{steps:06}", "it saves before it ends")
+        self.assertIn("stopped on request", job.output)
+        return steps
+
+
+class StopTest(Training):
+    def test_a_run_stopped_by_sigterm_through_local_sh_goes_on_with_the_same_bits(self):
+        run = self.folder / "run"
+        self.stopped(run, 1, lambda job: os.kill(job.process.pid, signal.SIGTERM), ranks=2, by_local_sh=True)
+        self.spt(*self.arguments(run, 1), ranks=2, by_local_sh=True)
+        self.assert_same_bits(run, self.whole_run(2, 1))
+        self.assert_nothing_half_done(run)
+
+    def test_a_run_stopped_by_sigusr1_to_mpirun_goes_on_with_the_same_bits_also_in_bf16(self):
+        run = self.folder / "run"
+        self.stopped(run, 2, lambda job: os.kill(job.process.pid, signal.SIGUSR1), "model.dtype=bf16", ranks=2)
+        self.spt(*self.arguments(run, 2, "model.dtype=bf16"), ranks=2)
+        self.assert_same_bits(run, self.whole_run(2, 2, "model.dtype=bf16"))
+
+    def test_a_run_stopped_by_sigterm_alone_goes_on_with_the_same_bits(self):
+        run = self.folder / "run"
+        self.stopped(run, 1, lambda job: os.kill(job.process.pid, signal.SIGTERM), ranks=1)
+        self.spt(*self.arguments(run, 1), ranks=1)
+        self.assert_same_bits(run, self.whole_run(1, 1))
+
+    def test_a_run_stopped_by_a_stop_file_goes_on_with_the_same_bits_and_on_another_layout_with_close_numbers(self):
+        run = self.folder / "run"
+        steps = self.stopped(run, 2, lambda job: (run / "STOP").touch(), ranks=4)
+        moved = self.folder / "moved"
+        shutil.copytree(run, moved)
+        with open(run / "metrics.jsonl", "a") as file:
+            file.write('{"step":9999,"epoch":1,"lo')  # a torn last line
+        self.spt(*self.arguments(run, 2), ranks=4)
+        whole = self.whole_run(4, 2)
+        self.assert_same_bits(run, whole)
+        self.spt(*self.arguments(moved, 1, "train.micro_batch_tokens=300", "model.recompute=block", "run.log_every=7", "checkpoint.keep=1"),
+                 ranks=3)
+        rows, expected = read_rows(moved), read_rows(whole)
+        self.assertEqual(curve(rows[:steps - 1]), curve(expected[:steps - 1]))
+        self.assertLess(distance(rows, expected), 1e-5)
+        self.assertEqual(checkpoints(moved), [f"step-{STEPS:06}"])
+
+
+class KillTest(Training):
+    def go_through(self, ranks, tp, rounds, by_local_sh=False):
+        """Kills every process `rounds` times, at moments near loading, stepping and saving, then lets the run end."""
+        run, at_random, while_saving = self.folder / "run", random.Random(20240717), 0
+        keys = ["checkpoint.every_steps=1"]
+        seen = {
+            "start": lambda: (run / "run.lock").exists(),
+            "step": lambda: count_rows(run) > rows,
+            "saving": lambda: any(name.endswith(".partial") for name in checkpoints(run)),
+        }
+        for number in range(rounds):
+            rows, moment = count_rows(run), list(seen)[(number + 1) % len(seen)]
+            job = self.start_spt(*self.arguments(run, tp, *keys), ranks=ranks, by_local_sh=by_local_sh)
+            wait_until(lambda: seen[moment]() or job.status is not None, moment, pause=0)
+            time.sleep(at_random.uniform(0, 0.01 if moment == "saving" else 0.15))
+            job.kill()
+            while_saving += any(name.endswith(".partial") for name in checkpoints(run))
+        self.assertGreater(while_saving, 0, "no kill fell into a save")
+        self.assertLess(count_rows(run), STEPS)
+        # Newer than any whole checkpoint, and broken.
+        half_done = run / "checkpoints" / f"step-{STEPS - 1:06}.partial" / "hf"
+        half_done.mkdir(parents=True)
+        (half_done / "config.json").write_text("{")
+        output = self.spt(*self.arguments(run, tp, *keys), ranks=ranks, by_local_sh=by_local_sh)
+        self.assertIn("resuming after step", output)
+        self.assert_same_bits(run, self.whole_run(ranks, tp))
+        self.assert_nothing_half_done(run)
+        self.assertEqual(checkpoints(run), [f"step-{STEPS - 1:06}", f"step-{STEPS:06}"])
+
+    def test_a_run_killed_again_and_again_ends_with_the_same_bits(self):
+        self.go_through(ranks=2, tp=1, rounds=8)
+
+    def test_a_run_killed_together_with_local_sh_ends_with_the_same_bits(self):
+        self.go_through(ranks=2, tp=2, rounds=3, by_local_sh=True)
+
+
+class FoldersTest(Training):
+    def test_a_finished_run_started_again_is_done_and_changes_nothing(self):
+        run = self.whole_run(2, 1)
+
+        def content():
+            return {path: (sha256(path), path.stat().st_mtime_ns) for path in run.rglob("*") if path.is_file() and path.name != "log.txt"}
+        before = content()
+        self.assertIn("is finished", self.spt(*self.arguments(run, 1), ranks=2))
+        self.assertIn("is finished", self.spt(*self.arguments(run, 2), ranks=2))
+        self.assertEqual(content(), before)
+
+    def test_as_many_checkpoints_stay_as_asked_and_the_last_has_no_optimizer_if_not_wanted(self):
+        run = self.folder / "run"
+        keys = ["checkpoint.every_steps=10", "checkpoint.keep=3", "checkpoint.final_optimizer=false"]
+        self.spt(*self.arguments(run, 1, *keys))
+        self.assertEqual(checkpoints(run), ["step-000020", "step-000030", "step-000040"])
+        folders = [run / "checkpoints" / name / "optimizer" for name in checkpoints(run)]
+        self.assertEqual([any(folder.glob("*")) for folder in folders], [True, True, False])
+        self.assertIn("is finished", self.spt(*self.arguments(run, 1, *keys), ranks=2))
+
+    def test_what_changes_the_mathematics_is_refused_with_both_values(self):
+        run = self.whole_run(2, 1)
+        for ranks in 1, 2:
+            output = self.spt(*self.arguments(run, 1, "optimizer.lr=2e-3", "run.seed=2"), ranks=ranks, status=BAD_INPUT)
+            self.assert_one_message(output, "optimizer.lr: 0.001 there, 0.002 now", "run.seed: 1 there, 2 now", str(run))
+
+
+class ShareTest(Training):
+    def endless(self, run, *keys):
+        arguments = [word for word in self.arguments(run, 1, *keys) if not word.startswith("train.steps")]
+        return [*arguments, "train.steps=1000000"]
+
+    def test_a_second_run_in_a_folder_is_refused_until_the_first_is_gone(self):
+        run = self.folder / "run"
+        first = self.start_spt(*self.endless(run), ranks=2)
+        wait_until(lambda: count_rows(run) >= 2, "two steps")
+        pid = first.pid_of_rank(0)
+        for ranks in 1, 2:
+            output = self.spt(*self.endless(run), ranks=ranks, status=BAD_INPUT)
+            self.assert_one_message(output, "in use by", f"host {socket.gethostname()}, pid {pid}")
+        (run / "STOP").touch()  # a refused start must not take the first's request away
+        output = self.spt(*self.endless(run), status=BAD_INPUT) if first.status is None else ""
+        self.assertEqual(first.finish(), STOPPED)
+
+        first = self.start_spt(*self.endless(run), ranks=2)
+        wait_until(lambda: "step" in first.output and (run / "run.lock").exists(), "the lock")
+        rows = wait_until(lambda: count_rows(run), "rows")
+        wait_until(lambda: count_rows(run) > rows, "a step")
+        first.kill()
+        self.assertTrue((run / "run.lock").exists())
+        rows = count_rows(run)
+        begin = time.monotonic()
+        second = self.start_spt(*self.endless(run), ranks=2)
+        wait_until(lambda: "resuming after step" in second.output, "takes over", seconds=30)
+        self.assertLess(time.monotonic() - begin, 30)
+        self.assertIn("taking over", second.output)
+        os.kill(second.process.pid, signal.SIGUSR1)
+        self.assertIn(second.finish(), (STOPPED,))
+
+
+class FailureTest(Training):
+    def endless(self, run, *keys):
+        arguments = [word for word in self.arguments(run, 1, *keys) if not word.startswith("train.steps")]
+        return [*arguments, "train.steps=1000000"]
+
+    def started(self, run, *keys, ranks=3):
+        job = self.start_spt(*self.endless(run, *keys), ranks=ranks)
+        wait_until(lambda: count_rows(run) >= 2, "two steps")
+        return job
+
+    def assert_ended(self, job, seconds):
+        begin = time.monotonic()
+        status = job.finish(seconds)
+        wait_until(lambda: not job.processes(), "no process is left", seconds=5)
+        self.assertLess(time.monotonic() - begin, seconds)
+        return status
+
+    def test_an_exception_on_one_rank_ends_all_with_one_message(self):
+        job = self.started(self.folder / "run", "checkpoint.every_steps=5", "checkpoint.keep=1")
+        # From here on this rank can open no file: its part of the next checkpoint fails.
+        resource.prlimit(job.pid_of_rank(1), resource.RLIMIT_NOFILE, (3, 3))
+        self.assertEqual(self.assert_ended(job, seconds=10), FAILURE, job.output)
+        self.assert_one_message(job.output, f"rank 1@{socket.gethostname()}: ")
+        self.assertNotIn("TORCH_", job.output)
+
+    def test_a_killed_rank_ends_all(self):
+        job = self.started(self.folder / "run")
+        os.kill(job.pid_of_rank(2), signal.SIGKILL)
+        self.assertNotIn(self.assert_ended(job, seconds=10), (DONE, STOPPED))
+
+    def test_a_rank_that_hangs_is_noticed_and_the_job_ends(self):
+        job = self.started(self.folder / "run", "run.collective_timeout_s=3", "run.io_timeout_s=3")
+        os.kill(job.pid_of_rank(1), signal.SIGSTOP)
+        self.assertNotIn(self.assert_ended(job, seconds=20), (DONE, STOPPED))
+        message = re.search(r"rank [02]@(\S+): (\w+).* in step (\d+) has been waiting", job.output)
+        self.assertTrue(message, job.output)
+        self.assertEqual(message[1], socket.gethostname())
+        self.assertGreaterEqual(int(message[3]), 2)
+
+
+del Training  # not a test by itself
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
