@@ -86,6 +86,15 @@ void write_durable(const fs::path& path, std::string_view bytes) {
   }
 }
 
+void require_writable(const fs::path& folder, std::string_view option) {
+  std::error_code error;
+  if (!fs::is_directory(folder, error))
+    throw BadInput(fmt::format("{}: {}: {}", option, folder.string(),
+                               std::strerror(fs::exists(folder, error) ? ENOTDIR : ENOENT)));
+  if (access(folder.c_str(), W_OK | X_OK) != 0)
+    throw BadInput(fmt::format("{}: nothing can be written to {}: {}", option, folder.string(), std::strerror(errno)));
+}
+
 void rename_durable(const fs::path& from, const fs::path& to) {
   if (std::rename(from.c_str(), to.c_str()) != 0) fail(to, "renaming to it");
   sync_folder(folder_of(to));

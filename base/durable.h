@@ -31,6 +31,9 @@ void sync_folder(const std::filesystem::path& folder);
 // Replaces `path` as a whole: readers see the old bytes or the new ones, also after a power cut.
 void write_durable(const std::filesystem::path& path, std::string_view bytes);
 
+// Throws BadInput, naming `option`, where no file can be made in `folder`: to be asked before hours of work.
+void require_writable(const std::filesystem::path& folder, std::string_view option);
+
 // Renames, then syncs the parent folder.
 void rename_durable(const std::filesystem::path& from, const std::filesystem::path& to);
 

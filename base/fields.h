@@ -125,10 +125,9 @@ class FieldReader {
 
   template <class T>
   void operator()(const char* name, T& field, const char* /*help*/) {
-    using namespace fields_detail;
     const std::string key = prefix_ + name;
     const auto found = values_.find(key);
-    if constexpr (HasFields<T>) {
+    if constexpr (fields_detail::HasFields<T>) {
       sections_.insert(key);
       // A section whose keys are all commented out is null, and well.
       if (found != values_.end() && !is_null(found->second))
@@ -140,7 +139,7 @@ class FieldReader {
       known_.push_back(key);
       if (found == values_.end()) return;
       const ConfigValue& value = found->second;
-      if constexpr (IsVector<T>::value) {
+      if constexpr (fields_detail::IsVector<T>::value) {
         if (is_null(value)) {
           errors_.push_back(fmt::format("{}: {} takes a list, not null; an empty one is []", value.where, key));
           return;
@@ -148,21 +147,23 @@ class FieldReader {
         T items;
         for (const std::string& item : value.items) {
           typename T::value_type parsed{};
-          if (!accept(key, value, item, parse_any(item, parsed))) return;
+          if (!accept(key, value, item, fields_detail::parse_any(item, parsed))) return;
           items.push_back(parsed);
         }
         field = items;
-      } else if constexpr (IsOptional<T>::value) {
+      } else if constexpr (fields_detail::IsOptional<T>::value) {
         if (is_null(value)) {
           field.reset();
           return;
         }
         typename T::value_type parsed{};
-        if (one_item(key, value) && accept(key, value, value.items[0], parse_any(value.items[0], parsed)))
+        if (one_item(key, value) &&
+            accept(key, value, value.items[0], fields_detail::parse_any(value.items[0], parsed)))
           field = parsed;
       } else {
         T parsed{};
-        if (one_item(key, value) && accept(key, value, value.items[0], parse_any(value.items[0], parsed)))
+        if (one_item(key, value) &&
+            accept(key, value, value.items[0], fields_detail::parse_any(value.items[0], parsed)))
           field = parsed;
       }
     }
@@ -229,27 +230,27 @@ class FieldWriter {
  public:
   template <class T>
   void operator()(const char* name, T& field, const char* /*help*/) {
-    using namespace fields_detail;
     const std::string indent(2 * depth_, ' ');
-    if constexpr (HasFields<T>) {
+    if constexpr (fields_detail::HasFields<T>) {
       text_ += indent + name + ":\n";
       ++depth_;
       field.fields(*this);
       --depth_;
-    } else if constexpr (IsVector<T>::value) {
+    } else if constexpr (fields_detail::IsVector<T>::value) {
       std::string items;
-      for (const auto& item : field) items += (items.empty() ? "" : ", ") + format_any<typename T::value_type>(item);
+      for (const auto& item : field)
+        items += (items.empty() ? "" : ", ") + fields_detail::format_any<typename T::value_type>(item);
       text_ += indent + name + ": [" + items + "]\n";
-    } else if constexpr (IsOptional<T>::value) {
-      text_ += indent + name + ": " + (field ? format_any(*field) : "null") + "\n";
+    } else if constexpr (fields_detail::IsOptional<T>::value) {
+      text_ += indent + name + ": " + (field ? fields_detail::format_any(*field) : "null") + "\n";
     } else {
-      text_ += indent + name + ": " + format_any(field) + "\n";
+      text_ += indent + name + ": " + fields_detail::format_any(field) + "\n";
     }
   }
   const std::string& text() const { return text_; }
 
  private:
-  int depth_ = 0;
+  size_t depth_ = 0;
   std::string text_;
 };
 
@@ -261,8 +262,7 @@ class FieldLister {
   };
   template <class T>
   void operator()(const char* name, T& field, const char* help) {
-    using namespace fields_detail;
-    if constexpr (HasFields<T>) {
+    if constexpr (fields_detail::HasFields<T>) {
       const std::string outer = std::exchange(prefix_, prefix_ + name + ".");
       field.fields(*this);
       prefix_ = outer;

@@ -46,11 +46,11 @@ std::string ChatTemplate::jinja_of(const Parts& parts, const Tokenizer& tokenize
         terms.push_back(literal(tokenizer.eos_text()));
         break;
       case Part::Kind::kSystem:
-        terms.push_back("system");
+        terms.emplace_back("system");
         break;
       case Part::Kind::kUser:
       case Part::Kind::kAssistant:
-        terms.push_back("message['content']");
+        terms.emplace_back("message['content']");
         break;
     }
   }

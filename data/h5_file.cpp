@@ -39,7 +39,7 @@ class Handle {
   }
   bool valid() const { return id_ >= 0; }
   hid_t release() { return std::exchange(id_, -1); }
-  operator hid_t() const { return id_; }
+  operator hid_t() const { return id_; }  // NOLINT(google-explicit-constructor): stands where HDF5 wants an id
 
  private:
   hid_t id_ = -1;
@@ -202,10 +202,11 @@ H5Reader::H5Reader(fs::path path) : path_(std::move(path)), impl_(std::make_uniq
   if (error) impl_->fail(error.message());
   impl_->file_bytes = static_cast<int64_t>(bytes);
   const Handle access = file_access();
-  impl_->check(H5Pset_file_locking(access, 0, 1), "turning file locking off");
+  impl_->check(H5Pset_file_locking(access, false, true), "turning file locking off");
   impl_->file = Handle(H5Fopen(path_.c_str(), H5F_ACC_RDONLY, access), H5Fclose);
   if (!impl_->file.valid())
-    impl_->fail(fmt::format("is not an HDF5 file, or is truncated or unreadable ({})", reason()));
+    impl_->fail(
+        fmt::format("is not an HDF5 file, or is truncated or unreadable ({}); make it with spt prepare", reason()));
 }
 
 H5Reader::~H5Reader() = default;

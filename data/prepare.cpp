@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/durable.h"
 #include "base/error.h"
 #include "base/fields.h"
 #include "base/sha256.h"
@@ -33,6 +34,7 @@ void check_config(const PrepareConfig& config) {
   if (fs::exists(config.out, error) && !config.force)
     throw BadInput(
         fmt::format("{}: exists already: choose another --out, or replace it with --force", config.out.string()));
+  require_writable(folder, "--out");
 }
 
 // Makes the corpus record by record.

@@ -71,7 +71,7 @@ class Line {
     fail("the file holds a JSON array, expected one object a line; convert it: jq -c '.[]' IN.json > OUT.jsonl");
   }
   // nlohmann's own text without its exception number and "line 1" (always 1 here).
-  static std::string reason(std::string text) {
+  static std::string reason(const std::string& text) {
     const size_t column = text.find("column ");
     return column == std::string::npos ? text : text.substr(column);
   }
@@ -191,7 +191,7 @@ std::string read_id(const Line& line, int64_t number) {
   if (!line.has("id")) return std::to_string(number);
   const json& id = line.value()["id"];
   if (id.is_number_integer()) return id.dump();
-  const std::string text = line.text("id");
+  std::string text = line.text("id");
   if (is_blank(text)) line.fail("\"id\" is empty");
   check_short(line, "id", text);
   return text;

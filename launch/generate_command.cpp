@@ -1,15 +1,16 @@
-#include <fstream>
+#include <cmath>
 #include <memory>
-#include <unistd.h>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 #include "base/durable.h"
 #include "data/chat_template.h"
 #include "data/config_file.h"
 #include "data/records.h"
 #include "data/tokenizer.h"
+#include "data/utf8.h"
 #include "dist/mesh.h"
 #include "dist/text.h"
 #include "launch/commands.h"
@@ -66,6 +67,7 @@ class GenerateJob {
         mesh_(runtime, config_.mesh),
         model_(load_model_config(options.model), mesh_.place.tp_rank, mesh_.tp->size()) {
     check_same_view(runtime, {{"model " + options.model.string(), hash_folder(options.model)}});
+    check_vocabulary(model_.config(), tokenizer_->size(), options.model);
     choose_template();
     read_questions();
     check_pretrained(model_, options.model);
@@ -76,12 +78,15 @@ class GenerateJob {
     load_pretrained(model_, options_.model);
     // Every dp-th question, so that long and short ones mix; the first tp rank keeps the results.
     std::vector<Prompt> mine;
-    for (size_t i = static_cast<size_t>(mesh_.place.dp_rank); i < questions_.size(); i += static_cast<size_t>(mesh_.dp->size()))
+    for (size_t i = static_cast<size_t>(mesh_.place.dp_rank); i < questions_.size();
+         i += static_cast<size_t>(mesh_.dp->size()))
       mine.push_back({questions_[i].ids, i});
     json results = json::array();
-    generate(model_, mine, tokenizer_->eos(), options_.sampling, options_.batch, [&](size_t i, const Continuation& continuation) {
-      if (mesh_.place.tp_rank == 0) results.push_back({mine[i].number, result_of(questions_[mine[i].number], continuation)});
-    });
+    generate(model_, mine, tokenizer_->eos(), options_.sampling, options_.batch,
+             [&](size_t i, const Continuation& continuation) {
+               if (mesh_.place.tp_rank == 0)
+                 results.push_back({mine[i].number, result_of(questions_[mine[i].number], continuation)});
+             });
     std::vector<json> rows(questions_.size());
     for (const std::string& part : all_gather_text(runtime_.host_world(), results.dump()))
       for (json& result : json::parse(part)) rows[result[0].get<size_t>()] = std::move(result[1]);
@@ -90,8 +95,16 @@ class GenerateJob {
 
  private:
   void check_options() const {
-    if (options_.prompts.empty() == options_.input.empty()) throw BadInput("give either --prompt TEXT or --input FILE.jsonl");
-    if (options_.sampling.temperature < 0) throw BadInput(fmt::format("--temperature is {}, must be at least 0", options_.sampling.temperature));
+    if (options_.prompts.empty() == options_.input.empty())
+      throw BadInput("give either --prompt TEXT or --input FILE.jsonl");
+    if (!fs::is_directory(options_.model))
+      throw BadInput(fmt::format("--model: {}: no such folder; give a Hugging Face folder, e.g. a checkpoint's hf/",
+                                 options_.model.string()));
+    if (fs::exists(options_.model / "progress.json"))
+      throw BadInput(fmt::format("--model: {} is a whole checkpoint; its model is {}", options_.model.string(),
+                                 (options_.model / "hf").string()));
+    if (!(options_.sampling.temperature >= 0 && std::isfinite(options_.sampling.temperature)))
+      throw BadInput(fmt::format("--temperature is {}, must be finite and at least 0", options_.sampling.temperature));
     if (!(options_.sampling.top_p > 0 && options_.sampling.top_p <= 1))
       throw BadInput(fmt::format("--top-p is {}, must be above 0 and at most 1", options_.sampling.top_p));
     if (options_.sampling.max_new_tokens < 1)
@@ -99,6 +112,8 @@ class GenerateJob {
     if (options_.batch < 1) throw BadInput(fmt::format("--batch is {}, must be at least 1", options_.batch));
     if (!options_.out.empty() && fs::exists(options_.out))
       throw BadInput(fmt::format("{} exists; remove it or choose another --out", options_.out.string()));
+    if (!options_.out.empty())
+      require_writable(options_.out.has_parent_path() ? options_.out.parent_path() : fs::path("."), "--out");
   }
 
   void choose_template() {
@@ -113,17 +128,31 @@ class GenerateJob {
   }
 
   void read_questions() {
-    for (const std::string& prompt : options_.prompts) add(std::to_string(questions_.size() + 1), {prompt}, std::nullopt);
+    for (const std::string& prompt : options_.prompts) {
+      if (prompt.find_first_not_of(" \t\r\n") == std::string::npos) throw BadInput("--prompt is empty");
+      if (!is_utf8(prompt)) throw BadInput("--prompt is not UTF-8");
+      add("--prompt", std::to_string(questions_.size() + 1), {prompt}, std::nullopt);
+    }
     if (options_.input.empty()) return;
     RecordReader reader(options_.input, {RecordFormat::kAuto, RecordUse::kPrompts});
-    while (const auto record = reader.next()) add(record->id, record->turns, record->system);
+    while (const auto record = reader.next())
+      add(fmt::format("{}:{}", options_.input.string(), record->line), record->id, record->turns, record->system);
   }
 
-  void add(const std::string& id, const std::vector<std::string>& turns, const std::optional<std::string>& system) {
+  void add(const std::string& where, const std::string& id, const std::vector<std::string>& turns,
+           const std::optional<std::string>& system) {
     if (!template_ && turns.size() > 1)
-      throw BadInput(fmt::format("question {} has several turns, which --template none cannot join", id));
-    questions_.push_back({id, turns.back(),
-                          template_ ? template_->encode_prompt(turns, system, *tokenizer_) : tokenizer_->encode_with_special(turns[0])});
+      throw BadInput(fmt::format("{}: question {} has several turns, which --template none cannot join", where, id));
+    questions_.push_back(
+        {id, turns.back(),
+         template_ ? template_->encode_prompt(turns, system, *tokenizer_) : tokenizer_->encode_with_special(turns[0])});
+    const size_t tokens = questions_.back().ids.size();
+    const int64_t limit = model_.config().max_positions - 1;
+    if (tokens == 0 || tokens > static_cast<size_t>(limit))
+      throw BadInput(fmt::format(
+          "{}: the question takes {} tokens, the model 1 to {} (max_position_embeddings in config.json, less one "
+          "to answer)",
+          where, tokens, limit));
   }
 
   json result_of(const Question& question, const Continuation& continuation) const {
@@ -153,7 +182,9 @@ class GenerateJob {
     const bool colour = isatty(STDOUT_FILENO) != 0;
     for (const json& row : rows) {
       if (rows.size() > 1) fmt::print("--- {}: {}\n", row["id"].get<std::string>(), row["prompt"].get<std::string>());
-      if (!row["role"].is_null()) fmt::print("{}role: {}{}\n\n", colour ? "\x1b[36m" : "", row["role"].get<std::string>(), colour ? "\x1b[0m" : "");
+      if (!row["role"].is_null())
+        fmt::print("{}role: {}{}\n\n", colour ? "\x1b[36m" : "", row["role"].get<std::string>(),
+                   colour ? "\x1b[0m" : "");
       fmt::print("{}\n", row["answer"].get<std::string>());
     }
   }
@@ -172,19 +203,24 @@ class GenerateJob {
 
 void add_generate(CLI::App& app, Action& action) {
   const auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("generate", "answers questions; shows the self-written role apart from the answer");
+  CLI::App* command =
+      app.add_subcommand("generate", "answers questions; shows the self-written role apart from the answer");
   command->add_option("--model", options->model, "Hugging Face folder, e.g. a checkpoint's hf/")->required();
-  command->add_option("--prompt", options->prompts, "a question (may be repeated)");
+  command->add_option("--prompt", options->prompts, "a question (may be repeated)")->allow_extra_args(false);
   command->add_option("--input", options->input, "questions as JSON lines: {\"prompt\": …} or records");
   command->add_option("--out", options->out, "JSON lines with role, answer and ids, instead of text on the screen");
-  command->add_option("--template", options->chat_template, "NAME, FILE, or none to feed the text as it is [the model's spt.json, else spt]");
-  command->add_option("--max-new-tokens", options->sampling.max_new_tokens, "limit of an output's length")->capture_default_str();
+  command->add_option("--template", options->chat_template,
+                      "NAME, FILE, or none to feed the text as it is [the model's spt.json, else spt]");
+  command->add_option("--max-new-tokens", options->sampling.max_new_tokens, "limit of an output's length")
+      ->capture_default_str();
   command->add_option("--temperature", options->sampling.temperature, "0: greedy")->capture_default_str();
-  command->add_option("--top-p", options->sampling.top_p, "sample from the most likely tokens of this probability")->capture_default_str();
+  command->add_option("--top-p", options->sampling.top_p, "sample from the most likely tokens of this probability")
+      ->capture_default_str();
   command->add_option("--seed", options->sampling.seed, "of the sampling")->capture_default_str();
   command->add_option("--batch", options->batch, "questions side by side on a rank")->capture_default_str();
   command->add_option("key=value", options->overrides, "mesh.tp, mesh.backend, model.dtype");
-  command->footer("Example: spt generate --model runs/first/checkpoints/step-000040/hf --prompt \"Why is the sky blue?\"");
+  command->footer(
+      "Example: spt generate --model runs/first/checkpoints/step-000040/hf --prompt \"Why is the sky blue?\"");
   command->callback([options, &action] {
     action = [options](int argc, char** argv) {
       return run_distributed(argc, argv, [&](Runtime& runtime) {

@@ -1,6 +1,6 @@
-// The program: one subcommand a file. Bad input is exit status 1, a failure 2 (base/error.h); distributed commands map their
-// own (dist/runtime.h).
-#include <cstdio>
+// The program: one subcommand a file. Bad input is exit status 1, a failure 2 (base/error.h); distributed commands map
+// their own (dist/runtime.h).
+#include <cstdlib>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -8,6 +8,7 @@
 #include "base/allocator.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "dist/runtime.h"
 #include "launch/commands.h"
 #include "trainer/manifest.h"
 
@@ -15,9 +16,26 @@ namespace {
 
 std::string version_text() {
   const nlohmann::json info = spt::build_info();
-  std::string text = fmt::format("spt {} ({})\n", info["version"].get<std::string>(), info["git_commit"].get<std::string>());
-  for (const auto& [name, version] : info["libraries"].items()) text += fmt::format("{} {}\n", name, version.get<std::string>());
+  std::string text =
+      fmt::format("spt {} ({})\n", info["version"].get<std::string>(), info["git_commit"].get<std::string>());
+  for (const auto& [name, version] : info["libraries"].items())
+    text += fmt::format("{} {}\n", name, version.get<std::string>());
   return text + fmt::format("backends: {}", fmt::join(info["backends"].get<std::vector<std::string>>(), ", "));
+}
+
+// A missing option or command is often a misspelt one, which CLI11 would not name.
+std::string usage_message(const CLI::App* app, const CLI::Error& error) {
+  std::string text = CLI::FailureMessage::simple(app, error);
+  const std::vector<std::string> unknown = app->remaining(true);
+  if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError) && !unknown.empty())
+    text = fmt::format("not known here: {}\n{}", fmt::join(unknown, " "), text);
+  return text;
+}
+
+// By mpirun or srun. Ranks of one job find the same mistake in the command line; run_distributed makes one of them tell
+// it.
+bool is_rank_of_a_job() {
+  return std::getenv("PMIX_RANK") != nullptr;
 }
 
 }  // namespace
@@ -28,6 +46,7 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", version_text);
   app.require_subcommand(1);
   app.fallthrough(false);
+  app.failure_message(usage_message);
   spt::Action action;
   spt::add_prepare(app, action);
   spt::add_inspect(app, action);
@@ -36,6 +55,9 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() != 0 && is_rank_of_a_job())
+      return spt::run_distributed(
+          argc, argv, [&](spt::Runtime&) -> spt::ExitStatus { throw spt::BadInput(usage_message(&app, error)); });
     return app.exit(error) == 0 ? 0 : static_cast<int>(spt::ExitStatus::kBadInput);
   }
   spt::setup_log(0, 1);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/stop.h"
 #include "dist/runtime.h"
 #include "launch/commands.h"
 #include "trainer/run_config.h"
@@ -23,6 +24,7 @@ std::string keys_help() {
 }
 
 int run(const Options& options, int argc, char** argv) {
+  install_stop_handlers();  // from here on a signal asks for a stop
   return run_distributed(argc, argv, [&](Runtime& runtime) {
     RunConfig config = load_run_config(options.config, options.overrides);
     Trainer trainer(std::move(config), runtime, {argv, argv + argc});

@@ -46,14 +46,18 @@ json describe(const fs::path& folder, const std::vector<std::string>& files, Com
 
 json read_progress(const fs::path& path, int64_t step) {
   std::ifstream file(path);
-  const json progress = file ? json::parse(file, nullptr, false) : json();
-  if (!progress.is_object() || progress.value("format", "") != "spt-checkpoint" || !progress.contains("files") ||
-      !progress["files"].is_object())
-    throw BadInput(fmt::format("{}: missing or broken; remove the folder to go on from an older checkpoint", path.string()));
-  if (progress.value("version", 0) > kVersion)
-    throw BadInput(fmt::format("{}: version {} is newer than this program knows ({})", path.string(), progress.value("version", 0), kVersion));
-  if (progress.value("step", int64_t{-1}) != step)
-    throw BadInput(fmt::format("{}: says step {}, the folder's name says {}", path.string(), progress.value("step", int64_t{-1}), step));
+  json progress = file ? json::parse(file, nullptr, false) : json();
+  const auto is_number = [&](const char* key) { return progress.contains(key) && progress[key].is_number_integer(); };
+  if (!progress.is_object() || !progress.contains("format") || progress["format"] != "spt-checkpoint" ||
+      !is_number("version") || !is_number("step") || !progress.contains("files") || !progress["files"].is_object())
+    throw BadInput(
+        fmt::format("{}: missing or broken; remove the folder to go on from an older checkpoint", path.string()));
+  if (progress["version"] > kVersion)
+    throw BadInput(fmt::format("{}: version {} is newer than this program knows ({})", path.string(),
+                               progress["version"].dump(), kVersion));
+  if (progress["step"] != step)
+    throw BadInput(
+        fmt::format("{}: says step {}, the folder's name says {}", path.string(), progress["step"].dump(), step));
   return progress;
 }
 
@@ -127,7 +131,8 @@ void CheckpointStore::save(int64_t step, const std::function<void(const fs::path
   const fs::path partial = whole.string() + ".partial";
   std::string exists;
   if (host_.rank() == 0) {
-    if (fs::exists(whole)) exists = "yes";
+    if (fs::exists(whole))
+      exists = "yes";
     else {
       try {
         remove_leftovers();
@@ -147,8 +152,9 @@ void CheckpointStore::save(int64_t step, const std::function<void(const fs::path
   const auto files = json::parse(broadcast_text(host_, listing)).get<std::vector<std::string>>();
   const json facts = describe(partial, files, host_);
   if (host_.rank() == 0) {
-    write_durable(partial / kProgress,
-                  json{{"format", "spt-checkpoint"}, {"version", kVersion}, {"step", step}, {"files", facts}}.dump(2) + "\n");
+    write_durable(
+        partial / kProgress,
+        json{{"format", "spt-checkpoint"}, {"version", kVersion}, {"step", step}, {"files", facts}}.dump(2) + "\n");
     sync_folder(partial / "hf");
     sync_folder(partial / "optimizer");
     sync_folder(partial);

@@ -37,7 +37,8 @@ std::vector<WeightFile> plan_files(const CausalLm& model, at::ScalarType dtype) 
       files.back().bytes += bytes;
     }
   for (size_t i = 0; i < files.size(); ++i)
-    files[i].name = files.size() == 1 ? "model.safetensors" : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, files.size());
+    files[i].name =
+        files.size() == 1 ? "model.safetensors" : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, files.size());
   return files;
 }
 
@@ -114,8 +115,8 @@ void save_model_files(const fs::path& folder, const fs::path& source, at::Scalar
   json settings = fs::exists(tokenizer_config)
                       ? read_json(tokenizer_config)
                       : json{{"tokenizer_class", "LlamaTokenizer"}, {"bos_token", tokenizer.bos_text()}};
-  // Classes of their own rebuild parts of tokenizer.json (transformers 5: GPT2Tokenizer drops a digit splitter); this one
-  // takes the file as it is, so the ids are those of the corpus.
+  // Classes of their own rebuild parts of tokenizer.json (transformers 5: GPT2Tokenizer drops a digit splitter); this
+  // one takes the file as it is, so the ids are those of the corpus.
   if (fs::exists(source / "tokenizer.json")) settings["tokenizer_class"] = "PreTrainedTokenizerFast";
   settings["eos_token"] = tokenizer.eos_text();
   settings["chat_template"] = chat_template.jinja(tokenizer);
@@ -135,17 +136,25 @@ std::optional<SptJson> load_spt_json(const fs::path& folder) {
   const fs::path path = folder / "spt.json";
   if (!fs::exists(path)) return std::nullopt;
   const json value = read_json(path);
-  try {
-    if (value.at("format") != "spt-model") throw BadInput(fmt::format("{}: format is not spt-model", path.string()));
-    if (value.at("version").get<int>() > kSptJsonVersion)
-      throw BadInput(fmt::format("{}: version {} is newer than this program knows ({})", path.string(),
-                                 value.at("version").get<int>(), kSptJsonVersion));
-    const std::string arm = value.at("arm");
-    if (arm != "role" && arm != "plain") throw BadInput(fmt::format("{}: arm is \"{}\"", path.string(), arm));
-    return SptJson{arm == "role" ? Arm::kRole : Arm::kPlain, value.at("template"), value.at("corpus_sha256"), value.at("step")};
-  } catch (const json::exception& error) {
-    throw BadInput(fmt::format("{}: {}", path.string(), error.what()));
-  }
+  const auto require = [&](const char* key, json::value_t type, const char* expected) -> const json& {
+    if (!value.contains(key)) throw BadInput(fmt::format("{}: the key {} is missing", path.string(), key));
+    if (value[key].type() != type)
+      throw BadInput(fmt::format("{}: {} is {}, expected {}", path.string(), key, value[key].dump(), expected));
+    return value[key];
+  };
+  const auto text = [&](const char* key) { return require(key, json::value_t::string, "text").get<std::string>(); };
+  const auto number = [&](const char* key) {
+    return require(key, json::value_t::number_unsigned, "a whole number from 0").get<int64_t>();
+  };
+  if (text("format") != "spt-model")
+    throw BadInput(fmt::format("{}: format is \"{}\", expected \"spt-model\"", path.string(), text("format")));
+  if (number("version") > kSptJsonVersion)
+    throw BadInput(fmt::format("{}: version {} is newer than this program knows ({})", path.string(), number("version"),
+                               kSptJsonVersion));
+  const std::string arm = text("arm");
+  if (arm != "role" && arm != "plain")
+    throw BadInput(fmt::format("{}: arm is \"{}\", expected role or plain", path.string(), arm));
+  return SptJson{arm == "role" ? Arm::kRole : Arm::kPlain, text("template"), text("corpus_sha256"), number("step")};
 }
 
 }  // namespace spt

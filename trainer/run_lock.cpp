@@ -4,13 +4,13 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
-#include <fcntl.h>
 #include <fstream>
-#include <unistd.h>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include "base/error.h"
 
@@ -44,9 +44,29 @@ json holder_of_this_process() {
   return {{"host", host}, {"pid", getpid()}, {"job", job != nullptr ? job : ""}, {"pid_space", pid_space()}};
 }
 
+// Ended, but its parent (in a container often one that never does) has not asked for its status yet.
+bool is_zombie(pid_t pid) {
+  const std::string line = first_line(fmt::format("/proc/{}/stat", pid).c_str());
+  const size_t name_end = line.rfind(')');  // pid (name) state …
+  return name_end != std::string::npos && line.compare(name_end, 4, ") Z ") == 0;
+}
+
+// What a lock file says; null where that is no lock of ours.
+json read_holder(const fs::path& path) {
+  std::ifstream file(path);
+  json holder = json::parse(file, nullptr, false);
+  const auto is = [&](const char* key, json::value_t type) {
+    return holder.contains(key) && holder[key].type() == type;
+  };
+  const bool is_ours = holder.is_object() && is("host", json::value_t::string) && is("job", json::value_t::string) &&
+                       is("pid_space", json::value_t::string) && is("pid", json::value_t::number_unsigned);
+  return is_ours ? holder : json();
+}
+
 bool is_gone(const json& holder) {
-  return holder.is_object() && holder.value("pid_space", "") == pid_space() && holder.value("pid", 0) > 0 &&
-         kill(holder.value("pid", 0), 0) != 0 && errno == ESRCH;
+  if (!holder.is_object() || holder.value("pid_space", "") != pid_space()) return false;
+  const pid_t pid = holder.value("pid", 0);
+  return pid > 0 && ((kill(pid, 0) != 0 && errno == ESRCH) || is_zombie(pid));
 }
 
 }  // namespace
@@ -65,18 +85,19 @@ RunLock::RunLock(const fs::path& run_folder) : path_(run_folder / "run.lock") {
       break;
     }
     if (errno != EEXIST) throw Failure(fmt::format("{}: cannot be made: {}", path_.string(), std::strerror(errno)));
-    std::ifstream file(path_);
-    const json holder = json::parse(file, nullptr, false);
+    const json holder = read_holder(path_);
     std::error_code error;
     const auto beat = fs::last_write_time(path_, error);
     if (error) continue;  // it was removed just now
     const auto silence = std::chrono::duration_cast<seconds>(fs::file_time_type::clock::now() - beat);
-    const std::string who = holder.is_object() ? fmt::format("host {}, pid {}{}", holder.value("host", "?"), holder.value("pid", 0),
-                                                             holder.value("job", "").empty() ? "" : ", job " + holder.value("job", ""))
-                                               : "an unknown process";
+    const std::string who = holder.is_object()
+                                ? fmt::format("host {}, pid {}{}", holder.value("host", "?"), holder.value("pid", 0),
+                                              holder.value("job", "").empty() ? "" : ", job " + holder.value("job", ""))
+                                : "an unknown process";
     if (!is_gone(holder) && silence < kSilence)
-      throw BadInput(fmt::format("{}: the run folder is in use by {} (heartbeat {} s ago); wait for it, or choose another run.dir",
-                                 path_.string(), who, silence.count()));
+      throw BadInput(
+          fmt::format("{}: the run folder is in use by {} (heartbeat {} s ago); wait for it, or choose another run.dir",
+                      path_.string(), who, silence.count()));
     spdlog::info("taking over {} from {}, which is gone or silent for {} s", run_folder.string(), who, silence.count());
     // Of two that take over at once, only one can rename.
     const fs::path stale = path_.string() + ".stale";

@@ -59,90 +59,36 @@ std::string weights_hash(const fs::path& folder) {
   return hash.hex();
 }
 
-std::unique_ptr<Dataset> open_corpus(const char* key, const fs::path& path, const RunConfig& config, const Tokenizer& tokenizer,
-                                     const ModelConfig& model) {
-  auto corpus = std::make_unique<Dataset>(path, config.data.max_tokens.value_or(0));
-  corpus->require_tokenizer(tokenizer.sha256(), config.model.path);
-  const int64_t longest = *std::max_element(corpus->lengths().begin(), corpus->lengths().end());
-  if (longest > model.max_positions)
-    throw BadInput(fmt::format("{} ({}) has examples of {} tokens, the model takes {}: set data.max_tokens", path.string(), key, longest,
-                               model.max_positions));
-  return corpus;
-}
-
 }  // namespace
 
 Trainer::Trainer(RunConfig config, Runtime& runtime, std::vector<std::string> command_line)
     : config_(std::move(config)),
       runtime_(runtime),
       command_line_(std::move(command_line)),
-      model_config_((check_views(runtime), load_model_config(config_.model.path))),
+      inputs_(load_run_inputs(config_, runtime)),
       mesh_(runtime, config_.mesh),
       checkpoints_(config_.run.dir / "checkpoints", runtime.host_world()),
-      model_(model_config_, mesh_.place.tp_rank, mesh_.tp->size()) {
-  check_inputs();
-}
-
-void Trainer::check_views(Runtime& runtime) const {
-  std::vector<Seen> seen{{"program (/proc/self/exe)", hash_file_ends("/proc/self/exe")},
-                         {"configuration", sha256_hex(dump_fields(config_))},
-                         {fmt::format("model {}", config_.model.path.string()), hash_folder(config_.model.path)},
-                         {fmt::format("corpus {}", config_.data.train.string()), hash_file_ends(config_.data.train)}};
-  if (config_.data.valid) seen.push_back({fmt::format("corpus {}", config_.data.valid->string()), hash_file_ends(*config_.data.valid)});
-  check_same_view(runtime, seen);
-}
-
-void Trainer::check_inputs() {
-  tokenizer_ = load_tokenizer(config_.model.path);
-  if (tokenizer_->size() > model_config_.vocab_size)
-    throw BadInput(fmt::format("{}: the tokenizer has {} tokens, the model {} (vocab_size in config.json)", config_.model.path.string(),
-                               tokenizer_->size(), model_config_.vocab_size));
-  train_ = open_corpus("data.train", config_.data.train, config_, *tokenizer_, model_config_);
-  if (config_.data.valid) {
-    valid_ = open_corpus("data.valid", *config_.data.valid, config_, *tokenizer_, model_config_);
-    if (valid_->info().arm != train_->info().arm)
-      throw BadInput(fmt::format("data.train is of arm {}, data.valid of arm {}: use corpora of one arm", train_->info().arm,
-                                 valid_->info().arm));
-  }
-  template_ = ChatTemplate::parse(train_->info().template_text, config_.data.train.string() + ": template");
-  sampler_ = {train_->size(), config_.train.batch_examples, config_.run.seed};
-  const int64_t an_epoch = steps_per_epoch(sampler_);
-  total_steps_ = config_.train.steps ? *config_.train.steps : *config_.train.epochs * an_epoch;
-  if (config_.schedule.warmup_steps >= total_steps_)
-    throw BadInput(fmt::format("schedule.warmup_steps is {}, must be below the run's {} steps", config_.schedule.warmup_steps, total_steps_));
-  save_every_ = config_.checkpoint.every_steps.value_or(an_epoch);
+      model_(inputs_.model, mesh_.place.tp_rank, mesh_.tp->size()) {
   if (config_.model.init == Init::kPretrained) check_pretrained(model_, config_.model.path);
 }
 
 std::string Trainer::summary() const {
-  const int64_t parameters = [&] {
-    int64_t n = 0;
-    for (const Parameter& parameter : model_.parameters().list())
-      for (const Shard& shard : parameter.shards) {
-        int64_t size = 1;
-        for (const int64_t d : shard.global) size *= d;
-        n += size;
-      }
-    return n;
-  }();
   return fmt::format(
       "{} ranks: dp {} × tp {}, device {}, {} threads a rank\n{}\n"
       "model {}: {} parameters, {}\n"
       "corpus {}: arm {}, {} examples, {} steps an epoch of {} examples, {} steps in all, checkpoint every {}",
       runtime_.size(), mesh_.dp->size(), mesh_.tp->size(), runtime_.device().str(), at::get_num_threads(), mesh_.overview(),
-      config_.model.path.string(), parameters, config_.model.init == Init::kRandom ? "random weights" : "pretrained",
-      config_.data.train.string(), train_->info().arm, train_->size(), steps_per_epoch(sampler_), config_.train.batch_examples,
-      total_steps_, save_every_);
+      config_.model.path.string(), model_.global_parameters(), config_.model.init == Init::kRandom ? "random weights" : "pretrained",
+      config_.data.train.string(), inputs_.train->info().arm, inputs_.train->size(), steps_per_epoch(inputs_.sampler), config_.train.batch_examples,
+      inputs_.total_steps, inputs_.save_every);
 }
 
 ExitStatus Trainer::run() {
   const bool is_rank_0 = runtime_.rank() == 0;
-  install_stop_handlers();
-  watch_collectives(config_.run.io_timeout_s, runtime_.rank(), runtime_.hosts()[static_cast<size_t>(runtime_.rank())]);
-  std::optional<RunLock> lock;
+  limit_waits(config_.run.io_timeout_s);
+  std::unique_ptr<RunLock> lock;
   if (is_rank_0) {
-    prepare_run_folder();
-    lock.emplace(config_.run.dir);
+    lock = take_run_folder();
     log_to_file(config_.run.dir / "log.txt");
     spdlog::info("{}", summary());
   }
@@ -150,15 +96,13 @@ ExitStatus Trainer::run() {
   check_same_view(runtime_, {{fmt::format("run folder {}", config_.run.dir.string()), hash_file_ends(config_.run.dir / "run.lock")}});
 
   const int64_t first = load();
-  if (first >= total_steps_) {
-    spdlog::info("{} is finished: {} of {} steps", config_.run.dir.string(), first, total_steps_);
+  if (first >= inputs_.total_steps) {
+    spdlog::info("{} is finished: {} of {} steps", config_.run.dir.string(), first, inputs_.total_steps);
     return ExitStatus::kDone;
   }
-  train_->verify();
-  if (valid_) valid_->verify();
   const nlohmann::json manifest = make_manifest(
       runtime_, config_,
-      {train_->info().content_sha256,
+      {inputs_.train->info().content_sha256,
        is_rank_0 && config_.model.init == Init::kPretrained ? weights_hash(config_.model.path) : std::string(), command_line_});
   std::optional<MetricsWriter> metrics;
   std::optional<EventWriter> events;
@@ -170,17 +114,17 @@ ExitStatus Trainer::run() {
     show_samples();
   }
 
-  Console console(first, total_steps_, config_.run.log_every, is_rank_0);
-  watch_collectives(config_.run.collective_timeout_s, runtime_.rank(), runtime_.hosts()[static_cast<size_t>(runtime_.rank())]);
-  for (int64_t done = first; done < total_steps_;) {
+  Console console(first, inputs_.total_steps, config_.run.log_every, is_rank_0);
+  limit_waits(config_.run.collective_timeout_s);
+  for (int64_t done = first; done < inputs_.total_steps;) {
     watch_step(static_cast<long>(done + 1));
     const auto start = Clock::now();
     const StepResult result = step(done);
     ++done;
     MetricsRow row = row_of(done, result, seconds_since(start));
     const bool stop = should_stop();
-    const bool saves = stop || done == total_steps_ || done % save_every_ == 0;
-    if (saves && valid_) row.valid_loss = held_out_loss(model_, *valid_, mesh_, config_.train.micro_batch_tokens);
+    const bool saves = stop || done == inputs_.total_steps || done % inputs_.save_every == 0;
+    if (saves && inputs_.valid) row.valid_loss = held_out_loss(model_, *inputs_.valid, mesh_, config_.train.micro_batch_tokens);
     if (is_rank_0) {
       metrics->append(row);
       events->add_scalar("loss", done, row.loss);
@@ -196,27 +140,27 @@ ExitStatus Trainer::run() {
       if (row.valid_loss) spdlog::info("held-out loss after step {}: {:.4f}", done, *row.valid_loss);
       save(done);
     }
-    if (stop && done < total_steps_) {
-      spdlog::info("stopped on request after step {} of {}; start the same command again to go on", done, total_steps_);
+    if (stop && done < inputs_.total_steps) {
+      spdlog::info("stopped on request after step {} of {}; start the same command again to go on", done, inputs_.total_steps);
       return ExitStatus::kStopped;
     }
   }
   return ExitStatus::kDone;
 }
 
-void Trainer::prepare_run_folder() {
-  const fs::path stored = config_.run.dir / "config.yaml";
+void Trainer::limit_waits(double seconds) const {
+  watch_collectives(seconds, runtime_.rank(), runtime_.hosts()[static_cast<size_t>(runtime_.rank())]);
+}
+
+std::unique_ptr<RunLock> Trainer::take_run_folder() const {
   std::error_code error;
   fs::create_directories(config_.run.dir, error);
   if (error) throw BadInput(fmt::format("run.dir {} cannot be made: {}", config_.run.dir.string(), error.message()));
-  if (fs::exists(stored)) {
-    const std::vector<std::string> changed = differences(load_run_config(stored, {}), config_);
-    if (!changed.empty())
-      throw BadInput(fmt::format("{} holds a run with another configuration; choose another run.dir, or the same values:\n  {}",
-                                 config_.run.dir.string(), fmt::join(changed, "\n  ")));
-  }
+  auto lock = std::make_unique<RunLock>(config_.run.dir);
+  check_run_folder(config_);  // again: another run may have written it since
   // A request left from the last time must not stop this one.
   fs::remove(config_.run.dir / "STOP", error);
+  return lock;
 }
 
 int64_t Trainer::load() {
@@ -241,10 +185,10 @@ int64_t Trainer::load() {
   checkpoints_.verify(*newest);
   const fs::path folder = checkpoints_.path(*newest);
   load_pretrained(model_, folder / "hf");
-  if (*newest < total_steps_) {
+  if (*newest < inputs_.total_steps) {
     load_optimizer_state(folder / "optimizer", model_.parameters(), *optimizer_);
     optimizer_->restored(*newest);
-    spdlog::info("resuming after step {} of {} from {}", *newest, total_steps_, folder.string());
+    spdlog::info("resuming after step {} of {} from {}", *newest, inputs_.total_steps, folder.string());
   }
   return *newest;
 }
@@ -277,38 +221,39 @@ Trainer::StepResult Trainer::step(int64_t step) {
     loss += sum.detach();
   }
   mesh_.dp->all_reduce(loss);
-  const double lr = learning_rate(config_.schedule, config_.optimizer.lr, step, total_steps_);
+  const double lr = learning_rate(config_.schedule, config_.optimizer.lr, step, inputs_.total_steps);
   result.grad_norm = optimizer_->step(lr).item<double>();  // 4 update
   result.loss = loss.item<double>() * scale;
   if (!std::isfinite(result.loss) || !std::isfinite(result.grad_norm))
-    throw Failure(fmt::format("step {}: loss {} and gradient norm {} are not finite; the last checkpoint is unharmed; lower optimizer.lr ({})",
+    throw Failure(fmt::format("step {}: loss {} and gradient norm {} are not finite; checkpoints saved before it are unharmed; start "
+                              "with another run.dir and an optimizer.lr below {}",
                               step + 1, result.loss, result.grad_norm, config_.optimizer.lr));
   return result;
 }
 
 std::vector<Batch> Trainer::load_batches(int64_t step) const {
-  const auto mine = rows_for_rank(rows_for_step(step, sampler_), train_->lengths(), mesh_.place.dp_rank, mesh_.dp->size());
+  const auto mine = rows_for_rank(rows_for_step(step, inputs_.sampler), inputs_.train->lengths(), mesh_.place.dp_rank, mesh_.dp->size());
   std::vector<Batch> batches;
-  for (const auto& rows : micro_batches(mine, train_->lengths(), config_.train.micro_batch_tokens, config_.data.packing))
-    batches.push_back(train_->batch(rows));
+  for (const auto& rows : micro_batches(mine, inputs_.train->lengths(), config_.train.micro_batch_tokens, config_.data.packing))
+    batches.push_back(inputs_.train->batch(rows));
   return batches;
 }
 
 void Trainer::save(int64_t step) {
   const auto start = Clock::now();
-  watch_collectives(config_.run.io_timeout_s, runtime_.rank(), runtime_.hosts()[static_cast<size_t>(runtime_.rank())]);
-  const bool with_optimizer = step < total_steps_ || config_.checkpoint.final_optimizer;
+  limit_waits(config_.run.io_timeout_s);
+  const bool with_optimizer = step < inputs_.total_steps || config_.checkpoint.final_optimizer;
   checkpoints_.save(step, [&](const fs::path& partial) {
     if (mesh_.place.dp_rank == 0) save_weights(partial / "hf", model_, *mesh_.tp);
     if (with_optimizer)
       save_optimizer_state(partial / "optimizer", model_.parameters(), *optimizer_, mesh_.place.dp_rank, mesh_.place.tp_rank);
     if (runtime_.rank() == 0)
-      save_model_files(partial / "hf", config_.model.path, model_.parameters().values().scalar_type(), *tokenizer_, *template_,
-                       {train_->info().arm == "role" ? Arm::kRole : Arm::kPlain, train_->info().template_text,
-                        train_->info().content_sha256, step});
+      save_model_files(partial / "hf", config_.model.path, model_.parameters().values().scalar_type(), *inputs_.tokenizer, inputs_.chat_template,
+                       {inputs_.train->info().arm == "role" ? Arm::kRole : Arm::kPlain, inputs_.train->info().template_text,
+                        inputs_.train->info().content_sha256, step});
   });
   checkpoints_.prune(config_.checkpoint.keep);
-  watch_collectives(config_.run.collective_timeout_s, runtime_.rank(), runtime_.hosts()[static_cast<size_t>(runtime_.rank())]);
+  limit_waits(config_.run.collective_timeout_s);
   spdlog::info("saved {} in {:.1f} s", checkpoints_.path(step).string(), seconds_since(start));
 }
 
@@ -320,9 +265,9 @@ bool Trainer::should_stop() {
 }
 
 void Trainer::show_samples() const {
-  for (int64_t row = 0; row < std::min<int64_t>(2, train_->size()); ++row) {
+  for (int64_t row = 0; row < std::min<int64_t>(2, inputs_.train->size()); ++row) {
     const std::vector<int64_t> rows{row};
-    const Batch batch = train_->batch(rows);
+    const Batch batch = inputs_.train->batch(rows);
     std::string text;
     bool inside = false;
     for (int64_t i = 0; i < batch.ids.size(0); ++i) {
@@ -330,19 +275,19 @@ void Trainer::show_samples() const {
       const bool trained = i > 0 && batch.labels[i - 1].item<int64_t>() >= 0;
       if (trained != inside) text += trained ? "⟦" : "⟧";
       inside = trained;
-      text += tokenizer_->piece(static_cast<int32_t>(batch.ids[i].item<int64_t>()));
+      text += inputs_.tokenizer->piece(static_cast<int32_t>(batch.ids[i].item<int64_t>()));
     }
-    spdlog::info("example {} ({} tokens; what is trained stands in ⟦ ⟧): {}{}", train_->id(row), batch.ids.size(0), text, inside ? "⟧" : "");
+    spdlog::info("example {} ({} tokens; what is trained stands in ⟦ ⟧): {}{}", inputs_.train->id(row), batch.ids.size(0), text, inside ? "⟧" : "");
   }
 }
 
 MetricsRow Trainer::row_of(int64_t step, const StepResult& result, double seconds) const {
   MetricsRow row;
   row.step = step;
-  row.epoch = (step - 1) / steps_per_epoch(sampler_) + 1;
+  row.epoch = (step - 1) / steps_per_epoch(inputs_.sampler) + 1;
   row.loss = result.loss;
   row.grad_norm = result.grad_norm;
-  row.lr = learning_rate(config_.schedule, config_.optimizer.lr, step - 1, total_steps_);
+  row.lr = learning_rate(config_.schedule, config_.optimizer.lr, step - 1, inputs_.total_steps);
   row.trained_tokens = result.trained_tokens;
   row.tokens = result.tokens;
   row.seconds = seconds;

@@ -7,16 +7,15 @@
 #include <vector>
 
 #include "base/error.h"
-#include "data/chat_template.h"
 #include "data/dataset.h"
-#include "data/sampler.h"
-#include "data/tokenizer.h"
 #include "dist/mesh.h"
 #include "trainer/checkpoint.h"
 #include "trainer/metrics.h"
 #include "trainer/model/causal_lm.h"
 #include "trainer/optim/zero_adamw.h"
 #include "trainer/run_config.h"
+#include "trainer/run_inputs.h"
+#include "trainer/run_lock.h"
 
 namespace spt {
 
@@ -29,7 +28,7 @@ class Trainer {
   // What `train --check` prints.
   std::string summary() const;
 
-  // Collective. Takes the run folder, resumes from its newest checkpoint if there is one, trains to the end or to a request
+  // Collective; stop handlers (base/stop.h) are the caller's. Takes the run folder, resumes from its newest checkpoint if there is one, trains to the end or to a request
   // to stop (SIGTERM, SIGUSR1, SIGINT, or a file STOP in the run folder: saved, then kStopped).
   ExitStatus run();
 
@@ -39,9 +38,8 @@ class Trainer {
     int64_t trained_tokens = 0, tokens = 0;
   };
 
-  void check_views(Runtime& runtime) const;
-  void check_inputs();
-  void prepare_run_folder();
+  void limit_waits(double seconds) const;  // of collectives, by the watchdog
+  std::unique_ptr<RunLock> take_run_folder() const;
   int64_t load();                     // weights, or the newest checkpoint: its step
   StepResult step(int64_t step);      // from 0
   std::vector<Batch> load_batches(int64_t step) const;
@@ -53,13 +51,7 @@ class Trainer {
   RunConfig config_;
   Runtime& runtime_;
   std::vector<std::string> command_line_;
-  ModelConfig model_config_;
-  std::unique_ptr<Tokenizer> tokenizer_;
-  std::unique_ptr<Dataset> train_, valid_;
-  std::optional<ChatTemplate> template_;
-  SamplerConfig sampler_;
-  int64_t total_steps_ = 0;
-  int64_t save_every_ = 0;
+  RunInputs inputs_;
   Mesh mesh_;
   CheckpointStore checkpoints_;
   CausalLm model_;

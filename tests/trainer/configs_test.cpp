@@ -1,5 +1,5 @@
-// The configurations that ship with the project: they load, and the models they name can be built. What cannot be trained
-// here is checked by arithmetic: declaring the parameters of a 7B model takes no memory.
+// The configurations that ship with the project: they load, and the models they name can be built. What cannot be
+// trained here is checked by arithmetic: declaring the parameters of a 7B model takes no memory.
 #include <map>
 #include <set>
 
@@ -21,7 +21,7 @@ std::filesystem::path config_file(const std::string& name) {
 }
 
 struct Architecture {
-  const char* name;         // of the configurations: NAME_spt.yaml and NAME_plain.yaml
+  const char* name;  // of the configurations: NAME_spt.yaml and NAME_plain.yaml
   const char* model_path;
   const char* config_json;  // as the public checkpoint states it
   int64_t parameters;
@@ -76,7 +76,8 @@ TEST_P(SevenBillion, Configuration_StatesEveryKeyButSteps) {
   for (const char* arm : {"_spt", "_plain"}) {
     const ConfigValues stated = load_config_values(config_file(std::string(GetParam().name) + arm), {});
     for (const auto& line : list_fields<RunConfig>())
-      if (line.key != "train.steps") EXPECT_TRUE(stated.contains(line.key)) << GetParam().name << arm << ": " << line.key;
+      if (line.key != "train.steps")
+        EXPECT_TRUE(stated.contains(line.key)) << GetParam().name << arm << ": " << line.key;
   }
 }
 
@@ -93,8 +94,9 @@ TEST_P(SevenBillion, Model_HasThePublishedNumberOfParameters) {
     }
   EXPECT_EQ(count, 32 * 9 + 3u);
   EXPECT_EQ(names.size(), count) << "each name once";
-  for (const char* name : {"model.embed_tokens.weight", "lm_head.weight", "model.norm.weight", "model.layers.31.mlp.down_proj.weight",
-                           "model.layers.0.self_attn.k_proj.weight", "model.layers.7.post_attention_layernorm.weight"})
+  for (const char* name :
+       {"model.embed_tokens.weight", "lm_head.weight", "model.norm.weight", "model.layers.31.mlp.down_proj.weight",
+        "model.layers.0.self_attn.k_proj.weight", "model.layers.7.post_attention_layernorm.weight"})
     EXPECT_TRUE(names.contains(name)) << name;
 }
 
@@ -114,7 +116,7 @@ TEST_P(SevenBillion, TensorParallelRanks_TogetherHoldEachElementOnce) {
           EXPECT_EQ(shard.begin, end[shard.name]) << shard.name << " of rank " << rank << " of " << tp;
           end[shard.name] = shard.end;
           elements += shard.numel();
-          if (rank == tp - 1) EXPECT_EQ(shard.end, shard.global[static_cast<size_t>(shard.dim)]) << shard.name;
+          EXPECT_TRUE(rank < tp - 1 || shard.end == shard.global[static_cast<size_t>(shard.dim)]) << shard.name;
         }
     }
     EXPECT_EQ(elements, GetParam().parameters) << "tp " << tp;
@@ -122,7 +124,7 @@ TEST_P(SevenBillion, TensorParallelRanks_TogetherHoldEachElementOnce) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Configs, SevenBillion, testing::ValuesIn(kArchitectures),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& tested) { return std::string(tested.param.name); });
 
 TEST(TinyCpu, Configuration_Takes40StepsOfARandomModelThatTpOf4Fits) {
   const RunConfig config = load_run_config(config_file("tiny_cpu"), {"mesh.tp=2"});
@@ -135,7 +137,8 @@ TEST(TinyCpu, Configuration_Takes40StepsOfARandomModelThatTpOf4Fits) {
 }
 
 TEST(Quickstart, Configuration_LoadsWithWhatTheScriptGives) {
-  EXPECT_NO_THROW(load_run_config(config_file("quickstart"), {"run.dir=runs/quickstart/role", "data.train=a.h5", "data.valid=b.h5"}));
+  EXPECT_NO_THROW(load_run_config(config_file("quickstart"),
+                                  {"run.dir=runs/quickstart/role", "data.train=a.h5", "data.valid=b.h5"}));
 }
 
 }  // namespace

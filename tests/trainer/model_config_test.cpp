@@ -14,9 +14,12 @@ using testing::AllOf;
 using testing::HasSubstr;
 
 json llama() {
-  return {{"model_type", "llama"},       {"vocab_size", 1003},         {"hidden_size", 64},          {"intermediate_size", 96},
-          {"num_hidden_layers", 2},      {"num_attention_heads", 8},   {"num_key_value_heads", 4},   {"max_position_embeddings", 128},
-          {"rms_norm_eps", 1e-5},        {"hidden_act", "silu"},       {"tie_word_embeddings", true}, {"rope_theta", 50000.0}};
+  return {{"model_type", "llama"},       {"vocab_size", 1003},
+          {"hidden_size", 64},           {"intermediate_size", 96},
+          {"num_hidden_layers", 2},      {"num_attention_heads", 8},
+          {"num_key_value_heads", 4},    {"max_position_embeddings", 128},
+          {"rms_norm_eps", 1e-5},        {"hidden_act", "silu"},
+          {"tie_word_embeddings", true}, {"rope_theta", 50000.0}};
 }
 
 class ModelConfigFile : public testing::Test {
@@ -75,8 +78,9 @@ TEST_F(ModelConfigFile, Load_ReadsScalingOfOldAndNewConfigs) {
   EXPECT_EQ(load(config).rope.theta, 50000.0);
   config.erase("rope_scaling");
   config.erase("rope_theta");
-  config["rope_parameters"] = {{"rope_type", "llama3"},     {"rope_theta", 500000.0},    {"factor", 8.0},
-                               {"low_freq_factor", 1.0},    {"high_freq_factor", 4.0},   {"original_max_position_embeddings", 64}};
+  config["rope_parameters"] = {{"rope_type", "llama3"},   {"rope_theta", 500000.0},
+                               {"factor", 8.0},           {"low_freq_factor", 1.0},
+                               {"high_freq_factor", 4.0}, {"original_max_position_embeddings", 64}};
   EXPECT_EQ(load(config).rope.scaling, RopeScaling::kLlama3);
   EXPECT_EQ(load(config).rope.theta, 500000.0);
   EXPECT_EQ(load(config).rope.original_max_positions, 64);
@@ -91,7 +95,8 @@ TEST_F(ModelConfigFile, WhatWouldChangeTheMathematics_IsRefusedWithKeyAndValue) 
       {{{"attention_dropout", 0.1}}, "attention_dropout is 0.1"},
       {{{"partial_rotary_factor", 0.5}}, "partial_rotary_factor is 0.5"},
       {{{"quantization_config", {{"bits", 4}}}}, "quantization_config is set"},
-      {{{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 2.0}}}}, "rope_type is \"yarn\"; supported are default, linear and llama3"},
+      {{{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 2.0}}}},
+       "rope_type is \"yarn\"; supported are default, linear and llama3"},
   };
   for (const auto& [patch, message] : cases)
     EXPECT_THAT(refusal(patch), AllOf(HasSubstr((folder_ / "config.json").string()), HasSubstr(message)));

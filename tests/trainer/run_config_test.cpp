@@ -113,7 +113,8 @@ TEST_F(RunConfigFile, BothEpochsAndSteps_AreRefused) {
 
 TEST_F(RunConfigFile, MissingPaths_AreAllNamedAtOnce) {
   EXPECT_THAT(refusal({}, "run:\n  seed: 2\n"),
-              testing::AllOf(HasSubstr("run.dir is missing"), HasSubstr("model.path is missing"), HasSubstr("data.train is missing")));
+              testing::AllOf(HasSubstr("run.dir is missing"), HasSubstr("model.path is missing"),
+                             HasSubstr("data.train is missing")));
 }
 
 TEST_F(RunConfigFile, AMisspeltKey_IsRefusedWithItsLineAndTheNearestKey) {
@@ -136,13 +137,14 @@ TEST_F(RunConfigFile, Differences_NamesTheKeyWithBothValues) {
 }
 
 TEST_F(RunConfigFile, Differences_LetsThroughWhatAResumedRunMayChange) {
-  EXPECT_THAT(differences(load(), load({"mesh.tp=2", "mesh.backend=mpi", "run.log_every=5", "run.collective_timeout_s=9",
-                                        "run.io_timeout_s=9", "model.recompute=block", "train.micro_batch_tokens=64",
-                                        "checkpoint.every_steps=3", "checkpoint.keep=1", "checkpoint.final_optimizer=false"})),
-              IsEmpty());
-  for (const char* override : {"run.seed=2", "model.path=models/other", "model.dtype=bf16", "model.init=random", "data.train=d.h5",
-                               "data.valid=v.h5", "data.packing=false", "data.max_tokens=8", "optimizer.betas=[0.9, 0.99]",
-                               "schedule.final_lr=0", "train.batch_examples=32"})
+  EXPECT_THAT(
+      differences(load(), load({"mesh.tp=2", "mesh.backend=mpi", "run.log_every=5", "run.collective_timeout_s=9",
+                                "run.io_timeout_s=9", "model.recompute=block", "train.micro_batch_tokens=64",
+                                "checkpoint.every_steps=3", "checkpoint.keep=1", "checkpoint.final_optimizer=false"})),
+      IsEmpty());
+  for (const char* override : {"run.seed=2", "model.path=models/other", "model.dtype=bf16", "model.init=random",
+                               "data.train=d.h5", "data.valid=v.h5", "data.packing=false", "data.max_tokens=8",
+                               "optimizer.betas=[0.9, 0.99]", "schedule.final_lr=0", "train.batch_examples=32"})
     EXPECT_THAT(differences(load(), load({override})), Not(IsEmpty())) << override;
 }
 

@@ -1,13 +1,14 @@
 #include "trainer/eval/generator.h"
 
 #include <algorithm>
+#include <cmath>
 #include <random>
 
-#include <fmt/format.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/tensor.h>
+#include <fmt/format.h>
 
 #include "base/error.h"
 
@@ -24,6 +25,8 @@ struct Slot {
 };
 
 int32_t sample(const at::Tensor& logits, const SamplingConfig& config, std::mt19937_64& random) {
+  if (!std::isfinite(logits.max().item<double>()))
+    throw Failure("the model's logits are not finite: its weights are damaged, or training diverged");
   if (config.temperature == 0) return static_cast<int32_t>(logits.argmax().item<int64_t>());
   const at::Tensor p = at::softmax(logits.to(at::kCPU, at::kDouble) / config.temperature, 0);
   auto [sorted, order] = p.sort(/*stable=*/true, 0, /*descending=*/true);
@@ -56,8 +59,8 @@ at::Tensor forward(CausalLm& model, const std::vector<Slot>& slots, KvCache& cac
 
 }  // namespace
 
-void generate(CausalLm& model, const std::vector<Prompt>& prompts, int32_t eos, const SamplingConfig& config, int64_t batch,
-              const std::function<void(size_t, const Continuation&)>& done) {
+void generate(CausalLm& model, const std::vector<Prompt>& prompts, int32_t eos, const SamplingConfig& config,
+              int64_t batch, const std::function<void(size_t, const Continuation&)>& done) {
   at::NoGradGuard no_grad;
   const int64_t limit = model.config().max_positions;
   for (size_t first = 0; first < prompts.size(); first += static_cast<size_t>(batch)) {
@@ -67,12 +70,14 @@ void generate(CausalLm& model, const std::vector<Prompt>& prompts, int32_t eos, 
     for (size_t i = first; i < last; ++i) {
       const auto length = static_cast<int64_t>(prompts[i].ids.size());
       if (length == 0 || length >= limit)
-        throw BadInput(fmt::format("prompt {} has {} tokens; the model takes 1 to {}", prompts[i].number + 1, length, limit - 1));
+        throw BadInput(
+            fmt::format("prompt {} has {} tokens; the model takes 1 to {}", prompts[i].number + 1, length, limit - 1));
       longest = std::max(longest, length);
       std::seed_seq seed{config.seed, prompts[i].number};
       slots.push_back({i, static_cast<int64_t>(i - first), prompts[i].ids, {}, std::mt19937_64(seed)});
     }
-    KvCache cache = model.make_cache(static_cast<int64_t>(slots.size()), std::min(limit, longest + config.max_new_tokens));
+    KvCache cache =
+        model.make_cache(static_cast<int64_t>(slots.size()), std::min(limit, longest + config.max_new_tokens));
     while (!slots.empty()) {
       const at::Tensor logits = forward(model, slots, cache);
       for (size_t i = 0; i < slots.size(); ++i) {
@@ -84,7 +89,8 @@ void generate(CausalLm& model, const std::vector<Prompt>& prompts, int32_t eos, 
       }
       std::erase_if(slots, [&](const Slot& slot) {
         const auto made = static_cast<int64_t>(slot.continuation.ids.size());
-        const bool full = made >= config.max_new_tokens || static_cast<int64_t>(prompts[slot.prompt].ids.size()) + made >= limit;
+        const bool full =
+            made >= config.max_new_tokens || static_cast<int64_t>(prompts[slot.prompt].ids.size()) + made >= limit;
         if (!slot.continuation.stopped && !full) return false;
         done(slot.prompt, slot.continuation);
         return true;

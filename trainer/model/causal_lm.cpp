@@ -76,6 +76,13 @@ void CausalLm::allocate(Communicator& tp, const Memory& memory) {
   rotary_.emplace_back(config_, tp.device());
 }
 
+int64_t CausalLm::global_parameters() const {
+  int64_t total = 0;
+  for (const Parameter& parameter : parameters_.list())
+    for (const Shard& shard : parameter.shards) total += c10::multiply_integers(shard.global);
+  return total;
+}
+
 Layout CausalLm::layout_of(const at::Tensor& starts, const KvCache* cache) const {
   Layout layout;
   const at::Tensor host = starts.to(at::kCPU, at::kLong).contiguous();

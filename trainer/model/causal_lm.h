@@ -34,6 +34,7 @@ class CausalLm {
   };
   void allocate(Communicator& tp, const Memory& memory);
 
+  int64_t global_parameters() const;  // of the whole model, over all tp ranks
   const ModelConfig& config() const { return config_; }
   Parameters& parameters() { return parameters_; }
   const Parameters& parameters() const { return parameters_; }

@@ -16,8 +16,7 @@ constexpr int64_t kChunkElements = int64_t{1} << 24;
 
 struct CrossEntropyFunction : Function<CrossEntropyFunction> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& hidden, const at::Tensor& value, const at::Tensor& labels,
-                            Parameter& weight, int64_t begin, int64_t valid, double grad_scale, Communicator* tp) {
-    const bool with_gradients = value.requires_grad() && weight.grad.defined();
+                            Parameter& weight, int64_t begin, int64_t valid, double grad_scale, bool with_gradients, Communicator* tp) {
     const at::Tensor table = value.detach().narrow(0, 0, valid);
     const int64_t n = hidden.size(0);
     const int64_t chunk = std::max<int64_t>(1, kChunkElements / weight.shape[0]);
@@ -67,7 +66,7 @@ struct CrossEntropyFunction : Function<CrossEntropyFunction> {
   }
 
   static tensor_list backward(AutogradContext* ctx, tensor_list /*grads: grad_scale, by contract*/) {
-    tensor_list none(8);
+    tensor_list none(9);
     none[0] = ctx->get_saved_variables()[0];
     return none;
   }
@@ -77,7 +76,9 @@ struct CrossEntropyFunction : Function<CrossEntropyFunction> {
 
 at::Tensor cross_entropy_sum(const at::Tensor& hidden, const at::Tensor& labels, Parameter& weight, int64_t begin, int64_t valid,
                              double grad_scale, Communicator& tp) {
-  return CrossEntropyFunction::apply(hidden, weight.value, labels, weight, begin, valid, grad_scale, &tp);
+  // Asked here: inside forward() gradients are always off.
+  const bool with_gradients = at::GradMode::is_enabled() && weight.value.requires_grad() && weight.grad.defined();
+  return CrossEntropyFunction::apply(hidden, weight.value, labels, weight, begin, valid, grad_scale, with_gradients, &tp);
 }
 
 }  // namespace spt

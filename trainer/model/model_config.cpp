@@ -13,6 +13,8 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
+constexpr int64_t kMaxLayers = 10'000;  // more would fill the memory before the weights are looked at
+
 // config.json with its path, so that each complaint names the file.
 class ConfigJson {
  public:
@@ -22,10 +24,11 @@ class ConfigJson {
 
   bool has(const char* key) const { return value_.contains(key) && !value_.at(key).is_null(); }
 
-  int64_t positive(const char* key) const {
+  int64_t positive(const char* key, int64_t limit = int64_t{1} << 31) const {
     const json& found = at(key);
-    if (!found.is_number_integer() || found.get<int64_t>() < 1 || found.get<int64_t>() > (int64_t{1} << 31))
-      throw BadInput(fmt::format("{}: {} is {}, expected a whole number from 1 to 2^31", where_, key, found.dump()));
+    if (!found.is_number_integer() || found.get<int64_t>() < 1 || found.get<int64_t>() > limit)
+      throw BadInput(
+          fmt::format("{}: {} is {}, expected a whole number from 1 to {}", where_, key, found.dump(), limit));
     return found.get<int64_t>();
   }
   double positive_number(const char* key) const {
@@ -50,8 +53,8 @@ class ConfigJson {
   // Refuses a value that would change the mathematics.
   void require(const char* key, const json& only) const {
     if (has(key) && at(key) != only)
-      throw BadInput(fmt::format("{}: {} is {}; only {} is supported, anything else would change the model's results", where_,
-                                 key, at(key).dump(), only.dump()));
+      throw BadInput(fmt::format("{}: {} is {}; only {} is supported, anything else would change the model's results",
+                                 where_, key, at(key).dump(), only.dump()));
   }
   void refuse(const char* key) const {
     if (has(key))
@@ -91,7 +94,8 @@ RopeConfig read_rope(const ConfigJson& config) {
     rope.high_freq_factor = scaling.positive_number("high_freq_factor");
     rope.original_max_positions = scaling.positive("original_max_position_embeddings");
   } else {
-    throw BadInput(fmt::format("{}: {} is \"{}\"; supported are default, linear and llama3", scaling.where(), key, kind));
+    throw BadInput(
+        fmt::format("{}: {} is \"{}\"; supported are default, linear and llama3", scaling.where(), key, kind));
   }
   return rope;
 }
@@ -110,7 +114,8 @@ ModelConfig load_model_config(const fs::path& folder) {
   ModelConfig model;
   model.model_type = config.text("model_type");
   if (model.model_type != "llama" && model.model_type != "mistral")
-    throw BadInput(fmt::format("{}: model_type is \"{}\"; supported are llama and mistral", path.string(), model.model_type));
+    throw BadInput(
+        fmt::format("{}: model_type is \"{}\"; supported are llama and mistral", path.string(), model.model_type));
   config.refuse("quantization_config");
   config.require("attention_bias", false);
   config.require("mlp_bias", false);
@@ -120,7 +125,7 @@ ModelConfig load_model_config(const fs::path& folder) {
   model.vocab_size = config.positive("vocab_size");
   model.hidden_size = config.positive("hidden_size");
   model.intermediate_size = config.positive("intermediate_size");
-  model.layers = config.positive("num_hidden_layers");
+  model.layers = config.positive("num_hidden_layers", kMaxLayers);
   model.heads = config.positive("num_attention_heads");
   model.kv_heads = config.has("num_key_value_heads") ? config.positive("num_key_value_heads") : model.heads;
   if (model.heads % model.kv_heads != 0)
@@ -135,14 +140,22 @@ ModelConfig load_model_config(const fs::path& folder) {
     model.head_dim = model.hidden_size / model.heads;
   }
   if (model.head_dim % 2 != 0)
-    throw BadInput(fmt::format("{}: the head dimension {} is odd; rotary embedding needs pairs", path.string(), model.head_dim));
+    throw BadInput(
+        fmt::format("{}: the head dimension {} is odd; rotary embedding needs pairs", path.string(), model.head_dim));
   model.max_positions = config.positive("max_position_embeddings");
   model.rms_norm_eps = config.positive_number("rms_norm_eps");
   if (config.has("initializer_range")) model.initializer_range = config.positive_number("initializer_range");
-  if (model.model_type == "mistral" && config.has("sliding_window")) model.sliding_window = config.positive("sliding_window");
+  if (model.model_type == "mistral" && config.has("sliding_window"))
+    model.sliding_window = config.positive("sliding_window");
   model.tied_embeddings = config.flag("tie_word_embeddings", false);
   model.rope = read_rope(config);
   return model;
+}
+
+void check_vocabulary(const ModelConfig& config, int64_t tokens, const fs::path& folder) {
+  if (tokens > config.vocab_size)
+    throw BadInput(fmt::format("{}: the tokenizer has {} tokens, the model {} (vocab_size in config.json)",
+                               folder.string(), tokens, config.vocab_size));
 }
 
 void check_tensor_parallel(const ModelConfig& config, int tp) {
@@ -153,8 +166,9 @@ void check_tensor_parallel(const ModelConfig& config, int tp) {
   std::string possible;
   for (int64_t n = 1; n <= config.kv_heads; ++n)
     if (divides(n)) possible += (possible.empty() ? "" : ", ") + std::to_string(n);
-  throw BadInput(fmt::format("mesh.tp is {}, but must divide the model's {} heads, {} key/value heads and MLP width {}; possible: {}",
-                             tp, config.heads, config.kv_heads, config.intermediate_size, possible));
+  throw BadInput(fmt::format(
+      "mesh.tp is {}, but must divide the model's {} heads, {} key/value heads and MLP width {}; possible: {}", tp,
+      config.heads, config.kv_heads, config.intermediate_size, possible));
 }
 
 }  // namespace spt

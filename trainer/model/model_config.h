@@ -42,7 +42,11 @@ struct ModelConfig {
 // everything that would change the mathematics (biases, another activation, quantisation, an unknown rope type).
 ModelConfig load_model_config(const std::filesystem::path& folder);
 
-// Throws BadInput with the values of tp that the model allows unless tp divides heads, key/value heads and the MLP's width.
+// Throws BadInput where the tokenizer of `folder` has more tokens than the model has embeddings.
+void check_vocabulary(const ModelConfig& config, int64_t tokens, const std::filesystem::path& folder);
+
+// Throws BadInput with the values of tp that the model allows unless tp divides heads, key/value heads and the MLP's
+// width.
 void check_tensor_parallel(const ModelConfig& config, int tp);
 
 }  // namespace spt

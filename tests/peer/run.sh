@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# The commands behind one peer test of CTest (tests.cmake): our side first, then the comparison by transformers.
+#
+#   run.sh TEST PYTHON SPT BINARIES SOURCE      SPT: the program; BINARIES: folder with dump_logits and dump_rows
+#
+# `train` is the fixture that the others stand on: a few steps of the tiny model, in BINARIES/peer. A test whose files are
+# not there prints SKIPPED with the reason.
+set -euo pipefail
+test=$1 python=$2 spt=$3 bin=$4 source=$5
+work=$bin/peer
+mpirun="mpirun -np 2 --oversubscribe --bind-to none"
+hf=$work/run/checkpoints/step-000012/hf
+smollm2=$source/models/SmolLM2-135M-Instruct
+
+peer() {  # peer SCRIPT ARGUMENT…
+  local script=$1
+  shift
+  "$python" "$source/tests/peer/$script" "$@"
+}
+want_smollm2() {
+  [ -e "$smollm2/model.safetensors" ] || { echo "SKIPPED: $smollm2 is not there (launch/fetch_smollm2.py)"; exit 0; }
+}
+# Every prompt of the sample records, by our chat_template in transformers: chat_template TOKENIZER ARGUMENT…
+chat_template() {
+  local tokenizer=$1 name
+  shift
+  name=$work/template-$(basename "$tokenizer")
+  # Records without ids of their own are known by their line.
+  sed 's/^{"id": "[^"]*", /{/' "$source/configs/samples/records.jsonl" >"$name.jsonl"
+  "$spt" prepare "$name.jsonl" --arm plain --tokenizer "$tokenizer" --out "$name.h5" --force
+  "$spt" inspect "$name.h5" --tokenizer "$tokenizer" --json >"$name.json"
+  peer chat_template_test.py "$tokenizer" "$name.h5" "$name.jsonl" --inspect "$name.json" "$@"
+}
+
+case $test in
+  train)
+    rm -rf "$work"
+    mkdir -p "$work"
+    peer random_model.py "$source/configs/tiny_model" "$work/start"
+    "$spt" prepare "$source/configs/samples/records.jsonl" --tokenizer "$work/start" --out "$work/records.h5"
+    "$spt" train "$source/configs/tiny_cpu.yaml" run.dir="$work/run" model.path="$work/start" model.init=pretrained \
+      data.train="$work/records.h5" data.valid=null train.steps=12 train.batch_examples=8 model.dtype=fp32 schedule.warmup_steps=3
+    ;;
+  hf_folder)
+    "$bin/dump_logits" "$hf" "$work/hf.safetensors"
+    peer hf_folder_test.py "$hf" "$work/hf.safetensors"
+    $mpirun "$bin/dump_logits" "$hf" "$work/hf-tp2.safetensors"
+    peer hf_folder_test.py "$hf" "$work/hf-tp2.safetensors"
+    ;;
+  hf_folder_mistral) # a window shorter than the text
+    "$bin/dump_logits" "$source/tests/golden/mistral" "$work/mistral.safetensors"
+    peer hf_folder_test.py "$source/tests/golden/mistral" "$work/mistral.safetensors" --no-tokenizer
+    ;;
+  bf16_logits)
+    "$bin/dump_logits" "$hf" "$work/bf16.safetensors" bf16
+    peer bf16_logits_test.py "$hf" "$work/bf16.safetensors"
+    ;;
+  training_losses)
+    examples=$("$python" -c 'import h5py, sys; print(len(h5py.File(sys.argv[1])["offsets"]) - 1)' "$work/records.h5")
+    "$bin/dump_rows" "$examples" 8 1 10 >"$work/rows.json"
+    peer training_losses_test.py --run "$work/run" --rows "$work/rows.json" --model "$work/start"
+    ;;
+  generate) peer generate_test.py --spt "$spt" --model "$hf" ;;
+  generate_tp2) peer generate_test.py --spt "$spt" --model "$hf" --launcher "$mpirun" --set mesh.tp=2 ;;
+  generate_smollm2)
+    want_smollm2
+    peer generate_test.py --spt "$spt" --model "$smollm2" --max-new-tokens 16
+    ;;
+  chat_template) chat_template "$hf" ;;
+  chat_template_smollm2)
+    want_smollm2
+    chat_template "$smollm2" --tokenizer-class PreTrainedTokenizerFast
+    ;;
+  *) echo "run.sh: unknown test $test" >&2; exit 1 ;;
+esac

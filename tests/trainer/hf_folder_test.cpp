@@ -1,0 +1,114 @@
+#include "trainer/hf_folder.h"
+
+#include <fstream>
+
+#include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
+
+#include "tests/trainer/golden.h"
+#include "tests/trainer/messages.h"
+#include "tests/trainer/ranks.h"
+#include "tests/trainer/shared_folder.h"
+
+namespace spt {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using testing::HasSubstr;
+
+const fs::path kConfigs = fs::path(SPT_SOURCE_DIR) / "configs";
+
+std::string text_of(const fs::path& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+class ModelFiles : public testing::Test {
+ protected:
+  ModelFiles()
+      : tokenizer_(load_tokenizer(kConfigs / "tiny_model")),
+        template_(ChatTemplate::parse(text_of(kConfigs / "templates" / "spt.yaml"), "spt.yaml")) {}
+
+  void save(at::ScalarType dtype = at::kFloat) const {
+    save_model_files(folder_.path(), kConfigs / "tiny_model", dtype, *tokenizer_, template_,
+                     {Arm::kRole, template_.text(), "abc", 40});
+  }
+  std::string refusal(const json& patch) const {
+    save();
+    json spt = json::parse(folder_.get("spt.json"));
+    spt.merge_patch(patch);
+    folder_.put("spt.json", spt.dump());
+    return bad_input_of([&] { load_spt_json(folder_.path()); });
+  }
+
+  TemporaryFolder folder_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  ChatTemplate template_;
+};
+
+TEST_F(ModelFiles, SptJson_ReadsBackAsWritten) {
+  EXPECT_EQ(load_spt_json(folder_.path()), std::nullopt) << "a model from elsewhere";
+  save();
+  const auto spt = load_spt_json(folder_.path());
+  ASSERT_TRUE(spt);
+  EXPECT_EQ(spt->arm, Arm::kRole);
+  EXPECT_EQ(spt->template_text, template_.text());
+  EXPECT_EQ(spt->corpus_sha256, "abc");
+  EXPECT_EQ(spt->step, 40);
+  const json whole = json::parse(folder_.get("spt.json"));
+  EXPECT_EQ(whole.at("system"), template_.system());
+  EXPECT_EQ(whole.at("role_prefix"), "You are");
+}
+
+TEST_F(ModelFiles, ABrokenSptJson_IsRefused) {
+  EXPECT_THAT(refusal({{"format", "other"}}), HasSubstr("format is not spt-model"));
+  EXPECT_THAT(refusal({{"version", 2}}), HasSubstr("version 2 is newer than this program knows (1)"));
+  EXPECT_THAT(refusal({{"arm", "both"}}), HasSubstr("arm is \"both\""));
+  EXPECT_THAT(refusal({{"template", nullptr}}), HasSubstr("template"));
+  EXPECT_THAT(refusal({{"step", "last"}}), HasSubstr("spt.json"));
+  folder_.put("spt.json", "{");
+  EXPECT_THAT(bad_input_of([&] { load_spt_json(folder_.path()); }), HasSubstr("spt.json"));
+}
+
+TEST_F(ModelFiles, TheFolder_IsATokenizerAndAConfigOfTheSameModel) {
+  save(at::kBFloat16);
+  const json config = json::parse(folder_.get("config.json")),
+             generation = json::parse(folder_.get("generation_config.json"));
+  const json settings = json::parse(folder_.get("tokenizer_config.json"));
+  EXPECT_EQ(config.at("torch_dtype"), "bfloat16");
+  EXPECT_EQ(config.at("architectures"), json({"LlamaForCausalLM"}));
+  EXPECT_EQ(generation.at("eos_token_id"), tokenizer_->eos());
+  EXPECT_EQ(settings.at("eos_token"), tokenizer_->eos_text());
+  EXPECT_EQ(settings.at("chat_template"), template_.jinja(*tokenizer_));
+  EXPECT_EQ(load_tokenizer(folder_.path())->sha256(), tokenizer_->sha256());
+  EXPECT_EQ(load_model_config(folder_.path()).hidden_size, load_model_config(kConfigs / "tiny_model").hidden_size);
+}
+
+TEST(SaveWeights, OfAnyTp_AreTheBitsThatWereLoaded) {
+  for (const char* name : {"llama", "mistral"})
+    for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+      const SharedFolder folder;
+      Mesh mesh(*test_runtime, {.tp = test_runtime->size()});
+      const ModelConfig config = load_model_config(golden_folder(name));
+      CausalLm model(config, mesh.place.tp_rank, mesh.tp->size());
+      model.allocate(*mesh.tp, {dtype});
+      load_pretrained(model, golden_folder(name));
+      save_weights(folder.path(), model, *mesh.tp);
+      test_runtime->host_world().barrier();
+      const SafetensorsReader saved(folder.path()), source(golden_folder(name));
+      EXPECT_EQ(saved.names(), source.names());
+      EXPECT_EQ(saved.metadata().at("format"), "pt") << "transformers wants it";
+      for (const std::string& tensor : source.names()) {
+        ASSERT_EQ(saved.shape(tensor), source.shape(tensor)) << tensor;
+        EXPECT_EQ(saved.dtype(tensor), dtype);
+        at::Tensor a = at::empty(source.shape(tensor), dtype), b = at::empty_like(a);
+        saved.read(tensor, -1, 0, 0, a);
+        source.read(tensor, -1, 0, 0, b);
+        EXPECT_TRUE(at::equal(a, b)) << tensor;
+      }
+    }
+}
+
+}  // namespace
+}  // namespace spt

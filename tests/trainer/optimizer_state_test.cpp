@@ -1,0 +1,143 @@
+#include "trainer/optimizer_state.h"
+
+#include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
+#include <gmock/gmock.h>
+
+#include "tests/trainer/golden.h"
+#include "tests/trainer/messages.h"
+#include "tests/trainer/ranks.h"
+#include "tests/trainer/shared_folder.h"
+
+namespace spt {
+namespace {
+
+using testing::HasSubstr;
+
+std::vector<std::pair<int64_t, int64_t>> pairs(const std::vector<Run>& runs) {
+  std::vector<std::pair<int64_t, int64_t>> out;
+  for (const Run& run : runs) out.emplace_back(run.begin, run.length);
+  return out;
+}
+
+TEST(RunsOf, WhatIsWholeOrCutByRows_IsOneRun) {
+  using Expected = std::vector<std::pair<int64_t, int64_t>>;
+  EXPECT_EQ(pairs(runs_of({"norm", {10}}, 2, 7)), (Expected{{2, 5}}));
+  EXPECT_EQ(pairs(runs_of({"whole", {4, 5}}, 3, 20)), (Expected{{3, 17}}));
+  EXPECT_EQ(pairs(runs_of({"rows", {8, 5}, 0, 2, 4}, 0, 10)), (Expected{{10, 10}}));
+  EXPECT_EQ(pairs(runs_of({"rows", {8, 5}, 0, 2, 4}, 3, 9)), (Expected{{13, 6}}));
+}
+
+TEST(RunsOf, ColumnsAreOneRunARow) {
+  using Expected = std::vector<std::pair<int64_t, int64_t>>;
+  const Shard columns{"columns", {3, 8}, 1, 2, 6};  // local [3, 4]
+  EXPECT_EQ(pairs(runs_of(columns, 0, 12)), (Expected{{2, 4}, {10, 4}, {18, 4}}));
+  EXPECT_EQ(pairs(runs_of(columns, 3, 9)), (Expected{{5, 1}, {10, 4}, {18, 1}}));
+  EXPECT_EQ(pairs(runs_of(columns, 5, 7)), (Expected{{11, 2}}));
+}
+
+// One layout's model and optimizer. The golden Mistral: tp 1, 2 and 4 divide its heads, none divides its vocabulary of
+// 1,003.
+struct Replica {
+  Replica(int tp, at::ScalarType dtype)
+      : mesh(*test_runtime, {.tp = tp}), model(load_model_config(golden_folder("mistral")), mesh.place.tp_rank, tp) {
+    model.allocate(*mesh.tp, {dtype, true, mesh.dp->size() * 64});
+    optimizer = std::make_unique<ZeroAdamW>(model.parameters().values(), model.parameters().grads(),
+                                            segments_of(model.parameters(), tp), AdamWConfig{}, *mesh.dp, mesh.world);
+  }
+
+  // A number for each element of the whole model, cut as this rank holds it: exact in fp32, another for each tensor.
+  at::Tensor expected(double factor) const {
+    at::Tensor flat = at::zeros({model.parameters().values().numel()}, at::kFloat);
+    double ordinal = 1;
+    for (const Parameter& parameter : model.parameters().list())
+      for (size_t i = 0; i < parameter.shards.size(); ++i, ++ordinal) {
+        const Shard& shard = parameter.shards[i];
+        int64_t numel = 1;
+        for (const int64_t size : shard.global) numel *= size;
+        at::Tensor whole = (at::arange(numel, at::kFloat) + ordinal / 64).view(shard.global);
+        if (!shard.replicated()) whole = whole.narrow(shard.dim, shard.begin, shard.end - shard.begin);
+        parameter.part(i, flat.narrow(0, parameter.offset, parameter.numel())).copy_(whole * factor);
+      }
+    return flat.narrow(0, optimizer->begin(), optimizer->end() - optimizer->begin());
+  }
+
+  Mesh mesh;
+  CausalLm model;
+  std::unique_ptr<ZeroAdamW> optimizer;
+};
+
+class OptimizerState : public testing::TestWithParam<at::ScalarType> {
+ protected:
+  static std::vector<int> possible_tp() {
+    std::vector<int> found;
+    for (const int tp : {1, 2, 4})
+      if (test_runtime->size() % tp == 0) found.push_back(tp);
+    return found;
+  }
+};
+
+TEST_P(OptimizerState, SavedOnOneLayout_LoadsOnEveryOther) {
+  for (const int there : possible_tp()) {
+    const SharedFolder folder;
+    {
+      Replica saved(there, GetParam());
+      saved.optimizer->master().copy_(saved.expected(-1));
+      saved.optimizer->first_moment().copy_(saved.expected(0.5));
+      saved.optimizer->second_moment().copy_(saved.expected(2));
+      save_optimizer_state(folder.path(), saved.model.parameters(), *saved.optimizer, saved.mesh.place.dp_rank,
+                           saved.mesh.place.tp_rank);
+      test_runtime->host_world().barrier();
+    }
+    for (const int here : possible_tp()) {
+      Replica loaded(here, GetParam());
+      load_optimizer_state(folder.path(), loaded.model.parameters(), *loaded.optimizer);
+      EXPECT_TRUE(at::equal(loaded.optimizer->first_moment(), loaded.expected(0.5)))
+          << "tp " << there << " to " << here;
+      EXPECT_TRUE(at::equal(loaded.optimizer->second_moment(), loaded.expected(2))) << "tp " << there << " to " << here;
+      // fp32 weights are their own master, and stand in hf/.
+      if (loaded.optimizer->has_master()) {
+        EXPECT_TRUE(at::equal(loaded.optimizer->master(), loaded.expected(-1)));
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Dtype, OptimizerState, testing::Values(at::kFloat, at::kBFloat16),
+                         [](const auto& tested) { return tested.param == at::kFloat ? "Fp32" : "Bf16"; });
+
+TEST(OptimizerStateFiles, AMissingFile_IsRefusedWithTheTensorThatLacks) {
+  const SharedFolder folder;
+  Replica replica(1, at::kFloat);
+  save_optimizer_state(folder.path(), replica.model.parameters(), *replica.optimizer, replica.mesh.place.dp_rank, 0);
+  test_runtime->host_world().barrier();
+  if (test_runtime->rank() == 0) std::filesystem::remove(folder / "dp-0000-tp-0000.safetensors");
+  test_runtime->host_world().barrier();
+  const std::string message =
+      bad_input_of([&] { load_optimizer_state(folder.path(), replica.model.parameters(), *replica.optimizer); });
+  // Rank 0's part is gone: it alone sees that something lacks.
+  EXPECT_THAT(message, HasSubstr(test_runtime->rank() == 0 ? "first_moment of model.embed_tokens.weight has 0 of"
+                                                           : "nothing was thrown"));
+}
+
+TEST(OptimizerStateFiles, AnotherModelsState_IsRefused) {
+  const SharedFolder folder;
+  Replica replica(1, at::kFloat);
+  save_optimizer_state(folder.path(), replica.model.parameters(), *replica.optimizer, replica.mesh.place.dp_rank, 0);
+  test_runtime->host_world().barrier();
+  CausalLm smaller(
+      [] {
+        ModelConfig config = load_model_config(golden_folder("mistral"));
+        config.layers = 1;
+        return config;
+      }(),
+      0, 1);
+  smaller.allocate(*replica.mesh.tp, {at::kFloat, true, replica.mesh.dp->size() * 64});
+  ZeroAdamW optimizer(smaller.parameters().values(), smaller.parameters().grads(), segments_of(smaller.parameters(), 1),
+                      {}, *replica.mesh.dp, replica.mesh.world);
+  EXPECT_THAT(bad_input_of([&] { load_optimizer_state(folder.path(), smaller.parameters(), optimizer); }),
+              HasSubstr("model.layers.1."));
+}
+
+}  // namespace
+}  // namespace spt

@@ -1,0 +1,124 @@
+// Against torch.optim.AdamW's formulas in fp64, on the whole buffer, with the gradients of all ranks added up.
+#include "trainer/optim/zero_adamw.h"
+
+#include <cmath>
+
+#include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
+#include <gtest/gtest.h>
+
+#include "tests/trainer/golden.h"
+#include "tests/trainer/ranks.h"
+
+namespace spt {
+namespace {
+
+constexpr int64_t kLength = 96;  // 1, 2, 3 and 4 ranks divide it
+const std::vector<Segment> kSegments = {{0, 40, true, 1.0}, {40, 45, false, 1.0}, {64, 90, true, 1.0}};
+
+// Any numbers, the same on every rank.
+at::Tensor numbers(int64_t seed) {
+  return at::sin(at::arange(kLength, at::kDouble) * (1.0 + 0.37 * static_cast<double>(seed)) +
+                 static_cast<double>(seed));
+}
+// Of `rank` at `step`, zero outside the segments.
+at::Tensor gradient(int rank, int64_t step) {
+  const at::Tensor all = numbers(10 * step + rank + 3) * 3;
+  at::Tensor out = at::zeros_like(all);
+  for (const Segment& s : kSegments)
+    out.narrow(0, s.begin, s.end - s.begin).copy_(all.narrow(0, s.begin, s.end - s.begin));
+  return out;
+}
+
+struct Reference {
+  at::Tensor p = numbers(1).to(at::kFloat).to(at::kDouble), m = at::zeros({kLength}, at::kDouble),
+             v = at::zeros({kLength}, at::kDouble);
+  double norm = 0;
+
+  void step(const AdamWConfig& config, double lr, int64_t t, int ranks) {
+    at::Tensor g = at::zeros({kLength}, at::kDouble);
+    for (int rank = 0; rank < ranks; ++rank) g += gradient(rank, t).to(at::kFloat).to(at::kDouble);
+    norm = g.norm().item<double>();
+    if (config.clip_norm > 0) g *= std::min(1.0, config.clip_norm / (norm + 1e-6));
+    const double b1 = config.betas[0], b2 = config.betas[1];
+    for (const Segment& s : kSegments) {
+      at::Tensor ps = p.narrow(0, s.begin, s.end - s.begin), ms = m.narrow(0, s.begin, s.end - s.begin);
+      at::Tensor vs = v.narrow(0, s.begin, s.end - s.begin);
+      const at::Tensor gs = g.narrow(0, s.begin, s.end - s.begin);
+      if (s.decay) ps *= 1 - lr * config.weight_decay;
+      ms.mul_(b1).add_(gs * (1 - b1));
+      vs.mul_(b2).add_(gs * gs * (1 - b2));
+      const at::Tensor root = vs.sqrt() / std::sqrt(1 - std::pow(b2, static_cast<double>(t + 1))) + config.eps;
+      ps -= lr / (1 - std::pow(b1, static_cast<double>(t + 1))) * ms / root;
+    }
+  }
+};
+
+class ZeroAdamWOverDp : public testing::TestWithParam<double> {  // the clipping norm
+ protected:
+  ZeroAdamWOverDp() { config_.clip_norm = GetParam(); }
+
+  Mesh mesh_{*test_runtime, {}};
+  AdamWConfig config_;
+};
+
+TEST_P(ZeroAdamWOverDp, Steps_AreTorchsWhateverTheNumberOfRanks) {
+  at::Tensor values = numbers(1).to(at::kFloat), grads = at::zeros({kLength}, at::kFloat);
+  ZeroAdamW optimizer(values, grads, kSegments, config_, *mesh_.dp, mesh_.world);
+  Reference reference;
+  for (int64_t step = 0; step < 6; ++step) {
+    const double lr = 1e-2 * static_cast<double>(6 - step);
+    grads.copy_(gradient(mesh_.dp->rank(), step));
+    const double norm = optimizer.step(lr).item<double>();
+    reference.step(config_, lr, step, mesh_.dp->size());
+    EXPECT_NEAR(norm, reference.norm, 1e-6 * reference.norm);
+    EXPECT_LT(distance(values, reference.p), 2e-6) << "step " << step;
+    EXPECT_EQ(grads.abs().max().item<float>(), 0) << "gradients begin anew";
+  }
+  EXPECT_EQ(optimizer.steps(), 6);
+  const int64_t length = optimizer.end() - optimizer.begin();
+  EXPECT_EQ(length, kLength / mesh_.dp->size());
+  EXPECT_LT(distance(optimizer.first_moment(), reference.m.narrow(0, optimizer.begin(), length)), 1e-6 * reference.norm);
+  EXPECT_LT(distance(optimizer.second_moment(), reference.v.narrow(0, optimizer.begin(), length)), 1e-6 * reference.norm);
+}
+
+INSTANTIATE_TEST_SUITE_P(Clip, ZeroAdamWOverDp, testing::Values(0.0, 1.0, 1e6), [](const auto& info) {
+  return tested.index == 0 ? "Off" : tested.index == 1 ? "Tight" : "Wide";
+});
+
+TEST(ZeroAdamW, Bf16Values_FollowAnFp32Master) {
+  Mesh mesh(*test_runtime, {});
+  at::Tensor values = numbers(1).to(at::kBFloat16), grads = at::zeros({kLength}, at::kFloat);
+  AdamWConfig config;
+  ZeroAdamW optimizer(values, grads, kSegments, config, *mesh.dp, mesh.world);
+  EXPECT_TRUE(optimizer.has_master());
+  Reference reference;
+  reference.p = values.to(at::kDouble);
+  // Steps so small that bf16 alone would never move.
+  for (int64_t step = 0; step < 30; ++step) {
+    grads.copy_(gradient(mesh.dp->rank(), step));
+    optimizer.step(1e-5);
+    reference.step(config, 1e-5, step, mesh.dp->size());
+  }
+  const int64_t length = optimizer.end() - optimizer.begin();
+  EXPECT_LT(distance(optimizer.master(), reference.p.narrow(0, optimizer.begin(), length)), 5e-6);  // they moved by 3e-4
+  EXPECT_EQ(distance(values.narrow(0, optimizer.begin(), length), optimizer.master().to(at::kBFloat16)), 0);
+}
+
+TEST(ZeroAdamW, Fp32Values_AreTheirOwnMaster) {
+  Mesh mesh(*test_runtime, {});
+  at::Tensor values = numbers(1).to(at::kFloat);
+  ZeroAdamW optimizer(values, at::zeros({kLength}, at::kFloat), kSegments, {}, *mesh.dp, mesh.world);
+  EXPECT_FALSE(optimizer.has_master());
+}
+
+TEST(ZeroAdamW, WhatEveryTpRankHolds_CountsOnceInTheNorm) {
+  Mesh mesh(*test_runtime, {.tp = test_runtime->size()});
+  const double tp = mesh.tp->size();
+  at::Tensor values = at::zeros({32}, at::kFloat), grads = at::ones({32}, at::kFloat);
+  ZeroAdamW optimizer(values, grads, {{0, 16, true, 1.0}, {16, 32, false, 1.0 / tp}}, {}, *mesh.dp, mesh.world);
+  EXPECT_NEAR(optimizer.step(1e-3).item<double>(), std::sqrt(16 * tp + 16), 1e-9);
+}
+
+}  // namespace
+}  // namespace spt

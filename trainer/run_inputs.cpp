@@ -1,0 +1,92 @@
+#include "trainer/run_inputs.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/durable.h"
+#include "base/sha256.h"
+#include "trainer/same_view.h"
+
+namespace spt {
+namespace {
+
+namespace fs = std::filesystem;
+
+void check_views(const RunConfig& config, Runtime& runtime) {
+  std::vector<Seen> seen{{"program (/proc/self/exe)", hash_file_ends("/proc/self/exe")},
+                         {"configuration", sha256_hex(dump_fields(config))},
+                         {fmt::format("model {}", config.model.path.string()), hash_folder(config.model.path)},
+                         {fmt::format("corpus {}", config.data.train.string()), hash_file_ends(config.data.train)}};
+  if (config.data.valid)
+    seen.push_back({fmt::format("corpus {}", config.data.valid->string()), hash_file_ends(*config.data.valid)});
+  check_same_view(runtime, seen);
+}
+
+std::unique_ptr<Dataset> open_corpus(const char* key, const fs::path& path, const RunConfig& config,
+                                     const Tokenizer& tokenizer, const ModelConfig& model) {
+  std::unique_ptr<Dataset> corpus;
+  try {
+    corpus = std::make_unique<Dataset>(path, config.data.max_tokens.value_or(0));
+    corpus->require_tokenizer(tokenizer.sha256(), config.model.path);
+    corpus->verify();
+  } catch (const BadInput& error) {
+    throw BadInput(fmt::format("{}: {}", key, error.what()));
+  }
+  const int64_t longest = *std::max_element(corpus->lengths().begin(), corpus->lengths().end());
+  if (longest > model.max_positions)
+    throw BadInput(fmt::format("{} ({}) has examples of {} tokens, the model takes {}: set data.max_tokens",
+                               path.string(), key, longest, model.max_positions));
+  return corpus;
+}
+
+}  // namespace
+
+void check_run_folder(const RunConfig& config) {
+  std::error_code error;
+  fs::path nearest = fs::absolute(config.run.dir);
+  while (!fs::exists(nearest, error) && nearest.has_relative_path()) nearest = nearest.parent_path();
+  require_writable(nearest, "run.dir");
+  const fs::path stored = config.run.dir / "config.yaml";
+  if (!fs::exists(stored, error)) return;
+  const std::vector<std::string> changed = differences(load_run_config(stored, {}), config);
+  if (!changed.empty())
+    throw BadInput(
+        fmt::format("{} holds a run with another configuration; choose another run.dir, or the same values:\n  {}",
+                    config.run.dir.string(), fmt::join(changed, "\n  ")));
+}
+
+RunInputs load_run_inputs(const RunConfig& config, Runtime& runtime) {
+  if (runtime.rank() == 0) check_run_folder(config);
+  check_views(config, runtime);
+  const ModelConfig model = load_model_config(config.model.path);
+  auto tokenizer = load_tokenizer(config.model.path);
+  check_vocabulary(model, tokenizer->size(), config.model.path);
+  auto train = open_corpus("data.train", config.data.train, config, *tokenizer, model);
+  std::unique_ptr<Dataset> valid;
+  if (config.data.valid) {
+    valid = open_corpus("data.valid", *config.data.valid, config, *tokenizer, model);
+    if (valid->info().arm != train->info().arm)
+      throw BadInput(fmt::format("data.train ({}) is of arm {}, data.valid ({}) of arm {}: use corpora of one arm",
+                                 config.data.train.string(), train->info().arm, config.data.valid->string(),
+                                 valid->info().arm));
+  }
+  const SamplerConfig sampler{train->size(), config.train.batch_examples, config.run.seed};
+  const int64_t an_epoch = steps_per_epoch(sampler);
+  const int64_t total_steps = config.train.steps ? *config.train.steps : *config.train.epochs * an_epoch;
+  if (config.schedule.warmup_steps >= total_steps)
+    throw BadInput(fmt::format("schedule.warmup_steps is {}, must be below the run's {} steps",
+                               config.schedule.warmup_steps, total_steps));
+  auto chat_template = ChatTemplate::parse(train->info().template_text, config.data.train.string() + ": template");
+  return {model,
+          std::move(tokenizer),
+          std::move(train),
+          std::move(valid),
+          std::move(chat_template),
+          sampler,
+          total_steps,
+          config.checkpoint.every_steps.value_or(an_epoch)};
+}
+
+}  // namespace spt
