@@ -44,7 +44,7 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
     try {
       tokenizer = std::make_unique<JsonTokenizer>(json, settings);
     } catch (const nlohmann::json::exception& error) {
-      throw BadInput(fmt::format("{}: is not a tokenizer of Hugging Face: {}", path.string(), error.what()));
+      throw BadInput(fmt::format("{}: is not a tokenizer of Hugging Face: {}", path.string(), json_reason(error)));
     } catch (const BadInput& error) {
       throw BadInput(fmt::format("{}: {}", path.string(), error.what()));
     }

@@ -75,7 +75,7 @@ void read_file(const std::filesystem::path& path, F read) {
   try {
     read(read_object(path));
   } catch (const Json::exception& error) {
-    throw BadInput(fmt::format("{}: {}", path.string(), error.what()));
+    throw BadInput(fmt::format("{}: {}", path.string(), json_reason(error)));
   } catch (const BadInput& error) {
     const std::string message = error.what();
     throw BadInput(message.starts_with(path.string()) ? message : fmt::format("{}: {}", path.string(), message));
@@ -83,6 +83,12 @@ void read_file(const std::filesystem::path& path, F read) {
 }
 
 }  // namespace
+
+std::string json_reason(const std::exception& error) {
+  const std::string text = error.what();
+  const size_t end = text.starts_with("[json.exception.") ? text.find("] ") : std::string::npos;
+  return end == std::string::npos ? text : text.substr(end + 2);
+}
 
 std::string read_whole_file(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -95,7 +101,7 @@ Json parse_json(const std::filesystem::path& path, const std::string& bytes) {
   try {
     return Json::parse(bytes);
   } catch (const Json::exception& error) {
-    throw BadInput(fmt::format("{}: is not valid JSON: {}", path.string(), error.what()));
+    throw BadInput(fmt::format("{}: is not valid JSON: {}", path.string(), json_reason(error)));
   }
 }
 

@@ -1,6 +1,7 @@
 // What stands beside the tokenizer itself: tokenizer_config.json, special_tokens_map.json and added_tokens.json.
 #pragma once
 
+#include <exception>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -26,6 +27,8 @@ struct TokenizerSettings {
 // Missing files are fine. Throws BadInput, with the file, for one that cannot be read or understood.
 TokenizerSettings read_tokenizer_settings(const std::filesystem::path& folder);
 
+// What the JSON library says, without the name and number of its exception.
+std::string json_reason(const std::exception& error);
 // Throws BadInput when the file cannot be read.
 std::string read_whole_file(const std::filesystem::path& path);
 // Throws BadInput with the path, line and column when it is not JSON.

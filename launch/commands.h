@@ -17,5 +17,6 @@ void add_prepare(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
 void add_train(CLI::App& app, Action& action);
 void add_generate(CLI::App& app, Action& action);
+void add_eval(CLI::App& app, Action& action);
 
 }  // namespace spt

@@ -52,6 +52,7 @@ int main(int argc, char** argv) {
   spt::add_inspect(app, action);
   spt::add_train(app, action);
   spt::add_generate(app, action);
+  spt::add_eval(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

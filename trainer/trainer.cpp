@@ -18,7 +18,7 @@
 #include "dist/text.h"
 #include "dist/watchdog.h"
 #include "trainer/console.h"
-#include "trainer/eval/held_out_loss.h"
+#include "trainer/eval/perplexity.h"
 #include "trainer/hf_folder.h"
 #include "trainer/manifest.h"
 #include "trainer/model/pretrained.h"

@@ -114,8 +114,8 @@ class BadRecords(Case):
 
 
 class BadCorpus(Case):
-    def corpus_refused(self, path, says, **options):
-        self.training_refused(corpus=path, says=[path.name, *says], **options)
+    def corpus_refused(self, corpus, says, **options):
+        self.training_refused(corpus=corpus, says=["data.train", corpus.name, *says], **options)
 
     def spoilt(self, place):
         """The corpus with one bit flipped at place(its bytes)."""
@@ -277,7 +277,7 @@ class BadModel(Case):
 
     def test_weights_of_another_shape_are_refused_with_both_shapes(self):
         edit_json(self.spoilt / "config.json", intermediate_size=96)
-        self.model_refused(says=["weights of another shape", "gate_proj.weight is [64, 32], config.json says [96, 32]"])
+        self.model_refused(says=["weights of another shape or type", "gate_proj.weight is [64, 32], config.json says [96, 32]"])
 
     def test_a_folder_with_only_bin_weights_is_refused_with_the_way_to_convert_them(self):
         self.weights.rename(self.spoilt / "pytorch_model.bin")
@@ -298,7 +298,7 @@ class BadModel(Case):
         header, data = read_safetensors(self.weights)
         header["model.norm.weight"]["dtype"] = "I32"
         write_safetensors(self.weights, header, data)
-        self.model_refused(says=[self.weights, "model.norm.weight"])
+        self.model_refused(says=[self.spoilt, "model.norm.weight has the type Int, expected floating point"])
 
 
 class BadGeneration(Case):

@@ -1,7 +1,7 @@
 """The numbers of a training run do not depend on how it is laid out: ranks, tensor parallelism, packing, micro-batches, recompute."""
 import unittest
 
-from runs import JobTest, distance, make_corpus, make_model, read_rows
+from runs import JobTest, distance, make_corpus, make_model, read_rows, sample_records
 
 LAYOUTS = [(1, 1), (2, 1), (2, 2), (3, 1), (4, 2), (4, 4)]  # ranks, tp
 TOLERANCE = 1e-5
@@ -17,7 +17,7 @@ class Curves(JobTest):
     def setUpClass(cls):
         super().setUpClass()
         cls.model = make_model(cls.shared / "model", **cls.model_changes)
-        cls.corpus = make_corpus(cls.shared / "corpus.h5", cls.model)
+        cls.corpus = make_corpus(cls.shared / "corpus.h5", cls.model, sample_records(cls.shared / "records.jsonl", 40))
 
     def train(self, ranks, tp, *keys):
         run = self.folder / f"run-{ranks}-{tp}-{'-'.join(keys)}"

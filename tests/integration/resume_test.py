@@ -10,7 +10,7 @@ import time
 import unittest
 
 from runs import (BAD_INPUT, DONE, FAILURE, STOPPED, JobTest, checkpoints, count_rows, curve, distance, last_weights, make_corpus,
-                  make_small_model, read_rows, sha256, wait_until)
+                  make_small_model, read_rows, sample_records, sha256, wait_until)
 
 STEPS = 40
 
@@ -18,20 +18,22 @@ STEPS = 40
 class Training(JobTest):
     """Forty steps of a small model; a whole run of each layout is made once."""
 
-    whole_runs = {}
-
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
         cls.model = make_small_model(cls.shared / "model", num_key_value_heads=2)
-        cls.corpus = make_corpus(cls.shared / "corpus.h5", cls.model)
-        cls.valid = make_corpus(cls.shared / "valid.h5", cls.model, count=4, first=100)
+        cls.corpus = make_corpus(cls.shared / "corpus.h5", cls.model, sample_records(cls.shared / "train.jsonl", 40))
+        cls.valid = make_corpus(cls.shared / "valid.h5", cls.model, sample_records(cls.shared / "valid.jsonl", 4, first=100))
         cls.whole_runs = {}
 
     def arguments(self, run, tp, *keys):
         return ["train", "/dev/null", f"run.dir={run}", f"model.path={self.model}", "model.init=random", f"data.train={self.corpus}",
                 f"data.valid={self.valid}", f"mesh.tp={tp}", f"train.steps={STEPS}", "train.batch_examples=6", "optimizer.lr=1e-3",
                 "checkpoint.every_steps=15", *keys]
+
+    def endless(self, run, *keys):
+        arguments = [word for word in self.arguments(run, 1, *keys) if not word.startswith("train.steps")]
+        return [*arguments, "train.steps=1000000"]
 
     def whole_run(self, ranks, tp, *keys):
         """The folder of a run that nothing interrupts."""
@@ -173,10 +175,6 @@ class FoldersTest(Training):
 
 
 class ShareTest(Training):
-    def endless(self, run, *keys):
-        arguments = [word for word in self.arguments(run, 1, *keys) if not word.startswith("train.steps")]
-        return [*arguments, "train.steps=1000000"]
-
     def test_a_second_run_in_a_folder_is_refused_until_the_first_is_gone(self):
         run = self.folder / "run"
         first = self.start_spt(*self.endless(run), ranks=2)
@@ -185,31 +183,26 @@ class ShareTest(Training):
         for ranks in 1, 2:
             output = self.spt(*self.endless(run), ranks=ranks, status=BAD_INPUT)
             self.assert_one_message(output, "in use by", f"host {socket.gethostname()}, pid {pid}")
-        (run / "STOP").touch()  # a refused start must not take the first's request away
-        output = self.spt(*self.endless(run), status=BAD_INPUT) if first.status is None else ""
-        self.assertEqual(first.finish(), STOPPED)
+        # A refused start must not take away a request that the first has not seen yet.
+        os.kill(pid, signal.SIGSTOP)
+        (run / "STOP").touch()
+        self.spt(*self.endless(run), status=BAD_INPUT)
+        os.kill(pid, signal.SIGCONT)
+        self.assertEqual(first.finish(20), STOPPED)
 
         first = self.start_spt(*self.endless(run), ranks=2)
-        wait_until(lambda: "step" in first.output and (run / "run.lock").exists(), "the lock")
-        rows = wait_until(lambda: count_rows(run), "rows")
-        wait_until(lambda: count_rows(run) > rows, "a step")
+        wait_until(lambda: " step " in first.output, "a step")
         first.kill()
         self.assertTrue((run / "run.lock").exists())
-        rows = count_rows(run)
-        begin = time.monotonic()
         second = self.start_spt(*self.endless(run), ranks=2)
-        wait_until(lambda: "resuming after step" in second.output, "takes over", seconds=30)
-        self.assertLess(time.monotonic() - begin, 30)
+        # Far below the 60 s after which a silent holder on another machine counts as gone.
+        wait_until(lambda: " step " in second.output or second.status is not None, "takes over", seconds=30)
         self.assertIn("taking over", second.output)
         os.kill(second.process.pid, signal.SIGUSR1)
-        self.assertIn(second.finish(), (STOPPED,))
+        self.assertEqual(second.finish(20), STOPPED)
 
 
 class FailureTest(Training):
-    def endless(self, run, *keys):
-        arguments = [word for word in self.arguments(run, 1, *keys) if not word.startswith("train.steps")]
-        return [*arguments, "train.steps=1000000"]
-
     def started(self, run, *keys, ranks=3):
         job = self.start_spt(*self.endless(run, *keys), ranks=ranks)
         wait_until(lambda: count_rows(run) >= 2, "two steps")

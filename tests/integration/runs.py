@@ -154,14 +154,14 @@ def make_small_model(folder, **changes):
     return make_model(folder, **{"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, **changes})
 
 
-def write_records(path, count, first=0):
+def sample_records(path, count, first=0):
+    """Some of configs/samples/records.jsonl."""
     lines = RECORDS.read_text(encoding="utf-8").splitlines(keepends=True)[first:first + count]
     path.write_text("".join(lines), encoding="utf-8")
     return path
 
 
-def make_corpus(path, model, count=40, first=0, arm="role", max_tokens=160):
-    records = write_records(path.with_suffix(".jsonl"), count, first)
+def make_corpus(path, model, records, arm="role", max_tokens=160):
     subprocess.run([PROGRAM, "prepare", records, "--tokenizer", model, "--arm", arm, "--max-tokens", str(max_tokens), "--out", path],
                    check=True, stdout=subprocess.DEVNULL)
     return path

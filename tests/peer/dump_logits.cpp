@@ -2,10 +2,8 @@
 //
 // Our logits of a model folder for a fixed ragged batch of four examples: ids int64 [T], starts int32 [n+1], logits
 // fp32 [T, vocab]. bf16: weights and arithmetic. Under mpirun all ranks share the model (tp).
-#include <cstring>
-
 #include <ATen/Functions.h>
-#include <fmt/format.h>
+#include <ATen/core/grad_mode.h>
 
 #include "data/safetensors.h"
 #include "dist/mesh.h"

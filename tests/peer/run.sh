@@ -20,16 +20,10 @@ peer() {  # peer SCRIPT ARGUMENT…
 want_smollm2() {
   [ -e "$smollm2/model.safetensors" ] || { echo "SKIPPED: $smollm2 is not there (launch/fetch_smollm2.py)"; exit 0; }
 }
-# Every prompt of the sample records, by our chat_template in transformers: chat_template TOKENIZER ARGUMENT…
-chat_template() {
-  local tokenizer=$1 name
-  shift
-  name=$work/template-$(basename "$tokenizer")
-  # Records without ids of their own are known by their line.
-  sed 's/^{"id": "[^"]*", /{/' "$source/configs/samples/records.jsonl" >"$name.jsonl"
-  "$spt" prepare "$name.jsonl" --arm plain --tokenizer "$tokenizer" --out "$name.h5" --force
-  "$spt" inspect "$name.h5" --tokenizer "$tokenizer" --json >"$name.json"
-  peer chat_template_test.py "$tokenizer" "$name.h5" "$name.jsonl" --inspect "$name.json" "$@"
+# NAME.jsonl, the sample records without ids of their own (they are known by their line then), and NAME.h5 of them.
+prepare_template_corpus() {  # prepare_template_corpus NAME TOKENIZER
+  sed 's/^{"id": "[^"]*", /{/' "$source/configs/samples/records.jsonl" >"$1.jsonl"
+  "$spt" prepare "$1.jsonl" --arm plain --tokenizer "$2" --out "$1.h5" --force
 }
 
 case $test in
@@ -66,10 +60,16 @@ case $test in
     want_smollm2
     peer generate_test.py --spt "$spt" --model "$smollm2" --max-new-tokens 16
     ;;
-  chat_template) chat_template "$hf" ;;
-  chat_template_smollm2)
+  chat_template) # the one that the checkpoint's folder holds
+    prepare_template_corpus "$work/template" "$hf"
+    peer chat_template_test.py "$hf" "$work/template.h5" "$work/template.jsonl"
+    ;;
+  chat_template_smollm2) # the one that inspect prints
     want_smollm2
-    chat_template "$smollm2" --tokenizer-class PreTrainedTokenizerFast
+    prepare_template_corpus "$work/smollm2" "$smollm2"
+    "$spt" inspect "$work/smollm2.h5" --tokenizer "$smollm2" --json >"$work/smollm2.json"
+    peer chat_template_test.py "$smollm2" "$work/smollm2.h5" "$work/smollm2.jsonl" --inspect "$work/smollm2.json" \
+      --tokenizer-class PreTrainedTokenizerFast
     ;;
   *) echo "run.sh: unknown test $test" >&2; exit 1 ;;
 esac

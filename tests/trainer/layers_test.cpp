@@ -10,6 +10,7 @@
 #include "tests/trainer/golden.h"
 #include "tests/trainer/ranks.h"
 #include "trainer/model/cross_entropy.h"
+#include "trainer/model/rotary.h"
 
 namespace spt {
 namespace {
@@ -100,7 +101,7 @@ TEST_P(AttentionWindow, OutputAndGradient_AreThoseOfAnExplicitMask) {
   layout.longest = 13;
   layout.device_starts = at::tensor({0, 9, 10, 23}, at::kInt);
   const at::Tensor positions = at::cat({at::arange(9), at::arange(1), at::arange(13)}).to(at::kLong);
-  layout.angles = Rotary(config, at::kCPU).at(positions, at::kFloat);
+  layout.angles = Rotary(config, at::kCPU).at(positions);
   const at::Tensor data = noise({23, (shape.heads + 2 * shape.kv_heads) * shape.head_dim}, 3) * 2;
   const at::Tensor weights = noise({23, shape.heads * shape.head_dim}, 4);
 

@@ -2,10 +2,10 @@
 
 #include <set>
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Functions.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/error.h"
 #include "data/safetensors.h"
@@ -23,7 +23,8 @@ bool is_buffer(const std::string& name) {
 
 std::string first_few(const std::vector<std::string>& names) {
   const size_t shown = std::min<size_t>(names.size(), 5);
-  const std::string list = fmt::format("{}", fmt::join(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), ", "));
+  const std::string list =
+      fmt::format("{}", fmt::join(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), ", "));
   return names.size() > shown ? fmt::format("{} and {} more", list, names.size() - shown) : list;
 }
 
@@ -61,6 +62,9 @@ void check(const CausalLm& model, const SafetensorsReader& reader, const std::fi
       else if (reader.shape(name) != shard.global)
         misshapen.push_back(fmt::format("{} is [{}], config.json says [{}]", name, fmt::join(reader.shape(name), ", "),
                                         fmt::join(shard.global, ", ")));
+      else if (!c10::isFloatingType(reader.dtype(name)))
+        misshapen.push_back(
+            fmt::format("{} has the type {}, expected floating point", name, c10::toString(reader.dtype(name))));
     }
   for (const std::string& name : reader.names())
     if (!expected.count(name) && !is_buffer(name)) unknown.push_back(name);
@@ -68,7 +72,7 @@ void check(const CausalLm& model, const SafetensorsReader& reader, const std::fi
     if (!names.empty()) throw BadInput(fmt::format("{}: {}: {}", folder.string(), what, first_few(names)));
   };
   refuse("weights are missing", missing);
-  refuse("weights of another shape", misshapen);
+  refuse("weights of another shape or type", misshapen);
   refuse("weights that this architecture does not have (they would change the model's results)", unknown);
 }
 
@@ -96,7 +100,8 @@ void init_random(CausalLm& model, uint64_t seed) {
       return;
     }
     auto generator = at::make_generator<at::CPUGeneratorImpl>(seed_of(seed, shard.name));
-    const at::Tensor whole = at::empty(shard.global, at::kFloat).normal_(0.0, model.config().initializer_range, generator);
+    const at::Tensor whole =
+        at::empty(shard.global, at::kFloat).normal_(0.0, model.config().initializer_range, generator);
     part.copy_(shard.replicated() ? whole : whole.narrow(shard.dim, shard.begin, shard.end - shard.begin));
   });
 }

@@ -1,0 +1,10 @@
+# Hostile and clumsy users (integration/bad_input_*_test.py). Included after integration/tests.cmake.
+spt_integration_test(bad_command_line bad_input_config_test.py BadCommandLine 300)
+spt_integration_test(bad_configuration bad_input_config_test.py BadConfiguration 300)
+spt_integration_test(bad_records bad_input_files_test.py BadRecords 300)
+spt_integration_test(bad_corpus bad_input_files_test.py BadCorpus 300)
+spt_integration_test(bad_model bad_input_files_test.py BadModel 300)
+spt_integration_test(bad_generation bad_input_files_test.py BadGeneration 300)
+spt_integration_test(read_only_folder bad_input_files_test.py ReadOnlyFolder 300)
+spt_integration_test(bad_run_folder bad_input_run_test.py BadRunFolder 300)
+spt_integration_test(failures bad_input_run_test.py Failures 300)

@@ -1,0 +1,37 @@
+// `kind: perplexity`: how well a model predicts the trained tokens of a corpus.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "dist/mesh.h"
+#include "trainer/model/causal_lm.h"
+
+namespace spt {
+
+struct ExampleLoss {
+  int64_t row = 0;             // of the corpus
+  double nll = 0;              // Σ −log p over its trained tokens, natural logarithm
+  int64_t trained_tokens = 0;  // 0: nothing to predict is left of it
+};
+
+struct Perplexity {
+  double value = 0;           // exp(Σ nll / Σ trained_tokens)
+  double standard_error = 0;  // of `value` over examples: the ratio estimator's, carried through exp (delta method)
+  int64_t examples = 0;
+};
+
+// Collective: the rows dealt over dp, one forward pass each, so that a result does not depend on what stood beside it. Every
+// rank gets all rows, in order.
+std::vector<ExampleLoss> example_losses(CausalLm& model, const Dataset& corpus, Mesh& mesh);
+
+// Collective: Σ nll / Σ trained_tokens alone, in packed micro-batches: what training measures between steps. The same value on
+// every rank.
+double held_out_loss(CausalLm& model, const Dataset& corpus, Mesh& mesh, int64_t micro_batch_tokens);
+
+// Throws BadInput when no example has a trained token.
+Perplexity perplexity(const std::vector<ExampleLoss>& losses);
+
+}  // namespace spt
