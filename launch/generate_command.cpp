@@ -121,7 +121,7 @@ class GenerateJob {
     if (!options_.chat_template.empty()) {
       template_ = ChatTemplate::load(options_.chat_template);
     } else if (const auto spt = load_spt_json(options_.model)) {
-      template_ = ChatTemplate::parse(spt->template_text, (options_.model / "spt.json").string());
+      template_ = ChatTemplate::parse(spt->template_text, (options_.model / "spt.json").string() + ": template");
     } else {
       template_ = ChatTemplate::load("spt");
     }

@@ -121,17 +121,19 @@ class KillTest(Training):
             "step": lambda: count_rows(run) > rows,
             "saving": lambda: any(name.endswith(".partial") for name in checkpoints(run)),
         }
-        for number in range(rounds):
-            rows, moment = count_rows(run), list(seen)[(number + 1) % len(seen)]
+        killed = 0
+        while killed < rounds or (while_saving == 0 and killed < rounds + 10):
+            rows, moment = count_rows(run), list(seen)[(killed + 1) % len(seen)] if killed < rounds else "saving"
             job = self.start_spt(*self.arguments(run, tp, *keys), ranks=ranks, by_local_sh=by_local_sh)
             wait_until(lambda: seen[moment]() or job.status is not None, moment, pause=0)
-            time.sleep(at_random.uniform(0, 0.01 if moment == "saving" else 0.15))
+            time.sleep(at_random.uniform(0, 0.005 if moment == "saving" else 0.15))
             job.kill()
+            killed += 1
             while_saving += any(name.endswith(".partial") for name in checkpoints(run))
         self.assertGreater(while_saving, 0, "no kill fell into a save")
         self.assertLess(count_rows(run), STEPS)
         # Newer than any whole checkpoint, and broken.
-        half_done = run / "checkpoints" / f"step-{STEPS - 1:06}.partial" / "hf"
+        half_done = run / "checkpoints" / f"step-{STEPS + 1:06}.partial" / "hf"
         half_done.mkdir(parents=True)
         (half_done / "config.json").write_text("{")
         output = self.spt(*self.arguments(run, tp, *keys), ranks=ranks, by_local_sh=by_local_sh)

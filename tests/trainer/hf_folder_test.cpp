@@ -62,7 +62,7 @@ TEST_F(ModelFiles, SptJson_ReadsBackAsWritten) {
 }
 
 TEST_F(ModelFiles, ABrokenSptJson_IsRefused) {
-  EXPECT_THAT(refusal({{"format", "other"}}), HasSubstr("format is not spt-model"));
+  EXPECT_THAT(refusal({{"format", "other"}}), HasSubstr("format is \"other\", expected \"spt-model\""));
   EXPECT_THAT(refusal({{"version", 2}}), HasSubstr("version 2 is newer than this program knows (1)"));
   EXPECT_THAT(refusal({{"arm", "both"}}), HasSubstr("arm is \"both\""));
   EXPECT_THAT(refusal({{"template", nullptr}}), HasSubstr("template"));

@@ -82,7 +82,7 @@ TEST_P(ZeroAdamWOverDp, Steps_AreTorchsWhateverTheNumberOfRanks) {
   EXPECT_LT(distance(optimizer.second_moment(), reference.v.narrow(0, optimizer.begin(), length)), 1e-6 * reference.norm);
 }
 
-INSTANTIATE_TEST_SUITE_P(Clip, ZeroAdamWOverDp, testing::Values(0.0, 1.0, 1e6), [](const auto& info) {
+INSTANTIATE_TEST_SUITE_P(Clip, ZeroAdamWOverDp, testing::Values(0.0, 1.0, 1e6), [](const auto& tested) {
   return tested.index == 0 ? "Off" : tested.index == 1 ? "Tight" : "Wide";
 });
 
