@@ -1,5 +1,5 @@
-// glibc gives large blocks back to the kernel at every free; a training step then spends a sixth of its processor time in
-// page faults.
+// glibc gives large blocks back to the kernel at every free; a training step then spends a sixth of its processor time
+// in page faults.
 #pragma once
 
 namespace spt {

@@ -17,12 +17,14 @@ int64_t steps_per_epoch(const SamplerConfig& config);
 // The rows of step `step` (from 0), in order: a permutation of the corpus for each epoch, by seed and epoch.
 std::vector<int64_t> rows_for_step(int64_t step, const SamplerConfig& config);
 
-// Deals the step's rows over dp so that ranks finish together: longest first, each to the rank with the fewest tokens so
-// far. Every row goes to exactly one rank; a rank may get none.
-std::vector<int64_t> rows_for_rank(std::span<const int64_t> rows, std::span<const int64_t> lengths, int dp_rank, int dp_size);
+// Deals the step's rows over dp so that ranks finish together: longest first, each to the rank with the fewest tokens
+// so far. Every row goes to exactly one rank; a rank may get none.
+std::vector<int64_t> rows_for_rank(std::span<const int64_t> rows, std::span<const int64_t> lengths, int dp_rank,
+                                   int dp_size);
 
-// Cuts rows into micro-batches of at most `max_tokens` tokens (a single longer row is a micro-batch of its own), first-fit
-// decreasing; with packing off each row is one.
-std::vector<std::vector<int64_t>> micro_batches(std::span<const int64_t> rows, std::span<const int64_t> lengths, int64_t max_tokens, bool packing);
+// Cuts rows into micro-batches of at most `max_tokens` tokens (a single longer row is a micro-batch of its own),
+// first-fit decreasing; with packing off each row is one.
+std::vector<std::vector<int64_t>> micro_batches(std::span<const int64_t> rows, std::span<const int64_t> lengths,
+                                                int64_t max_tokens, bool packing);
 
 }  // namespace spt

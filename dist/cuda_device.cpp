@@ -1,5 +1,6 @@
 #include "dist/cuda_device.h"
 
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
@@ -39,6 +40,12 @@ std::string cuda_device_uuid(int index) {
 
 void set_cuda_device(int index) {
   check_cuda(cudaSetDevice(index), "cudaSetDevice");
+}
+
+int64_t cuda_peak_memory_bytes(int index) {
+  using c10::CachingAllocator::StatType;
+  const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(static_cast<c10::DeviceIndex>(index));
+  return stats.reserved_bytes[static_cast<size_t>(StatType::AGGREGATE)].peak;
 }
 
 }  // namespace spt

@@ -20,4 +20,8 @@ void set_cuda_device(int index) {
   TORCH_INTERNAL_ASSERT(false, "no GPU ", index);
 }
 
+int64_t cuda_peak_memory_bytes(int index) {
+  TORCH_INTERNAL_ASSERT(false, "no GPU ", index);
+}
+
 }  // namespace spt

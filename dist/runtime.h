@@ -33,9 +33,9 @@ class Runtime {
   int local_rank() const { return local_rank_; }                    // among the ranks of this host
   const std::vector<std::string>& hosts() const { return hosts_; }  // by world rank
 
-  // Collective. Once, or again with the same backend. Chooses the backend for device tensors: auto is NCCL where every rank
-  // has a GPU of its own (told apart by UUID), MPI through pinned memory where ranks share one, MPI on the CPU. Throws
-  // BadInput when `nccl` cannot be had.
+  // Collective. Once, or again with the same backend. Chooses the backend for device tensors: auto is NCCL where every
+  // rank has a GPU of its own (told apart by UUID), MPI through pinned memory where ranks share one, MPI on the CPU.
+  // Throws BadInput when `nccl` cannot be had.
   void connect(Backend backend);
 
  private:

@@ -116,11 +116,14 @@ void evaluate(const EvalConfig& config, Runtime& runtime) {
   for (const Work& item : work) {
     const std::vector<ExampleLoss> losses = example_losses(model, *item.corpus, mesh);
     const Perplexity found = perplexity(losses);
-    results["tasks"][item.task.name] = {
-        {"metric", "perplexity"}, {"value", found.value}, {"standard_error", found.standard_error}, {"n", found.examples}};
+    results["tasks"][item.task.name] = {{"metric", "perplexity"},
+                                        {"value", found.value},
+                                        {"standard_error", found.standard_error},
+                                        {"n", found.examples}};
     if (!is_rank_0) continue;
     write_samples(config.run.dir / "samples" / (item.task.name + ".jsonl"), *item.corpus, losses);
-    fmt::print("{}: perplexity {:.4f} ± {:.4f} over {} examples\n", item.task.name, found.value, found.standard_error, found.examples);
+    fmt::print("{}: perplexity {:.4f} ± {:.4f} over {} examples\n", item.task.name, found.value, found.standard_error,
+               found.examples);
   }
   if (is_rank_0) write_durable(config.run.dir / "results.json", results.dump(2) + "\n");
 }
@@ -138,7 +141,8 @@ void add_eval(CLI::App& app, Action& action) {
   command->add_option("CONFIG", options->config, "YAML file")->required();
   command->add_option("key=value", options->overrides, "values that take the place of the file's");
   command->footer(
-      "Example: mpirun -np 2 spt eval configs/eval_tiny.yaml model.path=runs/tiny/checkpoints/step-000040/hf run.dir=runs/tiny/eval");
+      "Example: mpirun -np 2 spt eval configs/eval_tiny.yaml model.path=runs/tiny/checkpoints/step-000040/hf "
+      "run.dir=runs/tiny/eval");
   command->callback([options, &action] {
     action = [options](int argc, char** argv) {
       return run_distributed(argc, argv, [&](Runtime& runtime) {

@@ -19,7 +19,8 @@ struct Options {
 
 std::string keys_help() {
   std::string text = "Keys of CONFIG.yaml, with their defaults:\n";
-  for (const auto& line : list_fields<RunConfig>()) text += fmt::format("  {:<30} {:<14} {}\n", line.key, line.value, line.help);
+  for (const auto& line : list_fields<RunConfig>())
+    text += fmt::format("  {:<30} {:<14} {}\n", line.key, line.value, line.help);
   return text + "\nExample: mpirun -np 4 spt train configs/tiny_cpu.yaml mesh.tp=2 run.dir=runs/first";
 }
 
@@ -43,7 +44,8 @@ void add_train(CLI::App& app, Action& action) {
   command->add_option("key=value", options->overrides, "values that take the place of the file's");
   command->add_flag("--check", options->check, "validate everything and stop");
   command->footer(keys_help);
-  command->callback([options, &action] { action = [options](int argc, char** argv) { return run(*options, argc, argv); }; });
+  command->callback(
+      [options, &action] { action = [options](int argc, char** argv) { return run(*options, argc, argv); }; });
 }
 
 }  // namespace spt

@@ -165,6 +165,7 @@ void CheckpointStore::save(int64_t step, const std::function<void(const fs::path
 
 void CheckpointStore::prune(int64_t keep) const {
   if (host_.rank() != 0) return;
+  remove_leftovers();
   const std::vector<int64_t> all = steps();
   for (size_t i = 0; i + static_cast<size_t>(keep) < all.size(); ++i) {
     const fs::path deleting = path(all[i]).string() + ".deleting";

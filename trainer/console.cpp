@@ -1,17 +1,18 @@
 #include "trainer/console.h"
 
 #include <string>
-#include <unistd.h>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 namespace spt {
 namespace {
 
 std::string clock_time(double seconds) {
   const auto s = static_cast<int64_t>(seconds + 0.5);
-  return s >= 3600 ? fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60) : fmt::format("{}:{:02}", s / 60, s % 60);
+  return s >= 3600 ? fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
+                   : fmt::format("{}:{:02}", s / 60, s % 60);
 }
 
 }  // namespace
@@ -34,13 +35,15 @@ void Console::show(const MetricsRow& row) {
   if (is_terminal_) {
     constexpr int64_t kWidth = 24;
     const int64_t full = row.step * kWidth / total_steps_;
-    fmt::print(stderr, "\r[{:=<{}}{: <{}}] {}/{}  loss {:.4f}  {:.0f} tok/s  ETA {} \x1b[K", "", full, "", kWidth - full, row.step,
-               total_steps_, row.loss, row.tokens_per_second, clock_time(eta_seconds(row.step)));
+    fmt::print(stderr, "\r[{:=<{}}{: <{}}] {}/{}  loss {:.4f}  {:.0f} tok/s  ETA {} \x1b[K", "", full, "",
+               kWidth - full, row.step, total_steps_, row.loss, row.tokens_per_second,
+               clock_time(eta_seconds(row.step)));
     on_bar_ = true;
     if (row.step == total_steps_) pause();
   } else if (row.step % log_every_ == 0 || row.step == total_steps_) {
-    spdlog::info("step {}/{}  epoch {}  loss {:.4f}  grad norm {:.3f}  lr {:.3g}  {:.0f} tok/s  ETA {}", row.step, total_steps_,
-                 row.epoch, row.loss, row.grad_norm, row.lr, row.tokens_per_second, clock_time(eta_seconds(row.step)));
+    spdlog::info("step {}/{}  epoch {}  loss {:.4f}  grad norm {:.3f}  lr {:.3g}  {:.0f} tok/s  ETA {}", row.step,
+                 total_steps_, row.epoch, row.loss, row.grad_norm, row.lr, row.tokens_per_second,
+                 clock_time(eta_seconds(row.step)));
   }
 }
 

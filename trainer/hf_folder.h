@@ -1,7 +1,7 @@
 // Writing a Hugging Face folder that transformers loads as it is, with spt.json beside the weights.
 //
-// spt.json: {"format": "spt-model", "version": 1, "arm", "template" (full text), "system", "role_prefix", "corpus_sha256",
-// "step"}: what `generate` needs to prompt the model as it was trained.
+// spt.json: {"format": "spt-model", "version": 1, "arm", "template" (full text), "system", "role_prefix",
+// "corpus_sha256", "step"}: what `generate` needs to prompt the model as it was trained.
 #pragma once
 
 #include <filesystem>
@@ -23,8 +23,8 @@ struct SptJson {
   int64_t step = 0;
 };
 
-// Collective over the tp group of dp rank 0; its tp rank 0 writes (shards of at most 5 GB). `source` is the folder whose
-// config.json the model came from.
+// Collective over the tp group of dp rank 0; its tp rank 0 writes (shards of at most 5 GB). `source` is the folder
+// whose config.json the model came from.
 void save_weights(const std::filesystem::path& folder, const CausalLm& model, Communicator& tp);
 // On one rank: config.json, tokenizer files with our chat template, generation_config.json, spt.json.
 void save_model_files(const std::filesystem::path& folder, const std::filesystem::path& source, at::ScalarType dtype,

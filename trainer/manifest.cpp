@@ -2,8 +2,8 @@
 
 #include <fstream>
 
-#include <fmt/format.h>
 #include <ATen/Parallel.h>
+#include <fmt/format.h>
 #include <torch/version.h>
 
 #include "base/version.h"

@@ -5,10 +5,10 @@
 #include <map>
 #include <memory>
 
-#include <fmt/format.h>
-#include <nlohmann/json.hpp>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "data/safetensors.h"
@@ -49,7 +49,8 @@ std::vector<Part> parts_of(const ZeroAdamW& optimizer) {
 }
 
 // Calls copy(offset in a, offset in b, length) for every stretch that both cover. Both are in ascending order.
-void for_each_overlap(const std::vector<Run>& a, const std::vector<Run>& b, const std::function<void(int64_t, int64_t, int64_t)>& copy) {
+void for_each_overlap(const std::vector<Run>& a, const std::vector<Run>& b,
+                      const std::function<void(int64_t, int64_t, int64_t)>& copy) {
   size_t i = 0, j = 0;
   int64_t a_offset = 0, b_offset = 0;
   while (i < a.size() && j < b.size()) {
@@ -102,7 +103,8 @@ std::vector<Segment> segments_of(const Parameters& parameters, int tp_size) {
   return segments;
 }
 
-void save_optimizer_state(const fs::path& folder, const Parameters& parameters, const ZeroAdamW& optimizer, int dp_rank, int tp_rank) {
+void save_optimizer_state(const fs::path& folder, const Parameters& parameters, const ZeroAdamW& optimizer, int dp_rank,
+                          int tp_rank) {
   json index = json::object();
   std::vector<Piece> pieces = pieces_of(parameters, optimizer.begin(), optimizer.end());
   std::erase_if(pieces, [&](const Piece& piece) { return piece.shard->replicated() && tp_rank != 0; });
@@ -132,7 +134,8 @@ void load_optimizer_state(const fs::path& folder, const Parameters& parameters, 
     const json index = found == file.metadata().end() ? json() : json::parse(found->second, nullptr, false);
     if (!index.is_object()) throw BadInput(fmt::format("{}: not a file of optimizer state", entry.path().string()));
     for (const auto& [name, numbers] : index.items()) {
-      if (!shapes.count(name)) throw BadInput(fmt::format("{}: {} is no weight of this model", entry.path().string(), name));
+      if (!shapes.count(name))
+        throw BadInput(fmt::format("{}: {} is no weight of this model", entry.path().string(), name));
       const auto n = numbers.get<std::vector<int64_t>>();
       stored.emplace(name, StoredPiece{&file, Shard{name, shapes[name], n.at(0), n.at(1), n.at(2)}, n.at(3), n.at(4)});
     }
@@ -149,15 +152,16 @@ void load_optimizer_state(const fs::path& folder, const Parameters& parameters, 
       for (auto candidate = first; candidate != last; ++candidate) {
         const StoredPiece& there = candidate->second;
         at::Tensor values;
-        for_each_overlap(wanted, runs_of(there.shard, there.from, there.to), [&](int64_t mine, int64_t theirs, int64_t length) {
-          if (!values.defined()) values = there.read(part.name);
-          std::copy_n(values.data_ptr<float>() + theirs, length, out + mine);
-          filled += length;
-        });
+        for_each_overlap(wanted, runs_of(there.shard, there.from, there.to),
+                         [&](int64_t mine, int64_t theirs, int64_t length) {
+                           if (!values.defined()) values = there.read(part.name);
+                           std::copy_n(values.data_ptr<float>() + theirs, length, out + mine);
+                           filled += length;
+                         });
       }
       if (filled != piece.to - piece.from)
-        throw BadInput(fmt::format("{}: {} of {} has {} of {} elements", folder.string(), part.name, piece.shard->name, filled,
-                                   piece.to - piece.from));
+        throw BadInput(fmt::format("{}: {} of {} has {} of {} elements", folder.string(), part.name, piece.shard->name,
+                                   filled, piece.to - piece.from));
     }
     if (!part.slice.is_cpu()) at::Tensor(part.slice).copy_(slice);
   }

@@ -1,9 +1,10 @@
-// The optimizer's state in a checkpoint: optimizer/dp-DDDD-tp-TTTT.safetensors, one file a rank, loadable on any dp × tp.
+// The optimizer's state in a checkpoint: optimizer/dp-DDDD-tp-TTTT.safetensors, one file a rank, loadable on any dp ×
+// tp.
 //
 // A rank's slice of the flat buffers is cut into pieces, one a checkpoint tensor. Each piece is stored as
-// "first_moment/NAME", "second_moment/NAME" and, unless the weights are fp32, "master/NAME": 1-d fp32. The file's metadata
-// "pieces" is a JSON object NAME → [dim, begin, end, from, to]: elements [from, to) of the row-major tp part that is
-// [begin, end) of dim `dim` (−1: the whole tensor). What all tp ranks hold is stored by tp rank 0 alone.
+// "first_moment/NAME", "second_moment/NAME" and, unless the weights are fp32, "master/NAME": 1-d fp32. The file's
+// metadata "pieces" is a JSON object NAME → [dim, begin, end, from, to]: elements [from, to) of the row-major tp part
+// that is [begin, end) of dim `dim` (−1: the whole tensor). What all tp ranks hold is stored by tp rank 0 alone.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +30,8 @@ std::vector<Segment> segments_of(const Parameters& parameters, int tp_size);
 // Writes this rank's file into `folder`.
 void save_optimizer_state(const std::filesystem::path& folder, const Parameters& parameters, const ZeroAdamW& optimizer,
                           int dp_rank, int tp_rank);
-// Fills this rank's slice from the files of `folder`, whatever layout wrote them. Throws BadInput naming the tensor when a
-// part of it is nowhere.
+// Fills this rank's slice from the files of `folder`, whatever layout wrote them. Throws BadInput naming the tensor
+// when a part of it is nowhere.
 void load_optimizer_state(const std::filesystem::path& folder, const Parameters& parameters, ZeroAdamW& optimizer);
 
 }  // namespace spt

@@ -11,8 +11,8 @@ namespace {
 // What has no influence on the weights that come out (but for the order of floating-point sums).
 bool may_change_on_resume(const std::string& key) {
   static constexpr const char* kSections[] = {"mesh.", "checkpoint."};
-  static constexpr const char* kKeys[] = {"run.dir", "run.log_every", "run.collective_timeout_s", "run.io_timeout_s", "model.recompute",
-                                          "train.micro_batch_tokens"};
+  static constexpr const char* kKeys[] = {"run.dir",          "run.log_every",   "run.collective_timeout_s",
+                                          "run.io_timeout_s", "model.recompute", "train.micro_batch_tokens"};
   return std::any_of(std::begin(kSections), std::end(kSections), [&](const char* s) { return key.starts_with(s); }) ||
          std::any_of(std::begin(kKeys), std::end(kKeys), [&](const char* k) { return key == k; });
 }
@@ -52,7 +52,8 @@ void RunConfig::validate(std::vector<std::string>& errors) const {
   if (data.max_tokens) at_least("data.max_tokens", *data.max_tokens, 2);
   require(optimizer.lr > 0, fmt::format("optimizer.lr is {}, must be above 0", optimizer.lr));
   require(optimizer.eps > 0, fmt::format("optimizer.eps is {}, must be above 0", optimizer.eps));
-  require(optimizer.betas.size() == 2, fmt::format("optimizer.betas has {} values, must have 2", optimizer.betas.size()));
+  require(optimizer.betas.size() == 2,
+          fmt::format("optimizer.betas has {} values, must have 2", optimizer.betas.size()));
   for (const double beta : optimizer.betas) fraction("optimizer.betas", beta);
   at_least("optimizer.weight_decay", optimizer.weight_decay, 0.0);
   at_least("optimizer.clip_norm", optimizer.clip_norm, 0.0);

@@ -1,4 +1,5 @@
-// Everything a training run is configured by. Sections belong to the code they configure; see DESIGN in docs/ for the keys.
+// Everything a training run is configured by. Sections belong to the code they configure; see DESIGN in docs/ for the
+// keys.
 #pragma once
 
 #include <cstdint>

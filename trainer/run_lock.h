@@ -1,4 +1,5 @@
-// One run at a time in a run folder: the file run.lock names host, pid and job, and its modification time is a heartbeat.
+// One run at a time in a run folder: the file run.lock names host, pid and job, and its modification time is a
+// heartbeat.
 #pragma once
 
 #include <condition_variable>
@@ -10,8 +11,8 @@ namespace spt {
 
 class RunLock {
  public:
-  // Made on rank 0. Takes over a lock whose heartbeat is 60 s old, or whose process on this machine is gone. Throws BadInput naming
-  // the holder otherwise. Touches the file every 10 s from a thread until destroyed, which removes it.
+  // Made on rank 0. Takes over a lock whose heartbeat is 60 s old, or whose process on this machine is gone. Throws
+  // BadInput naming the holder otherwise. Touches the file every 10 s from a thread until destroyed, which removes it.
   explicit RunLock(const std::filesystem::path& run_folder);
   ~RunLock();
   RunLock(const RunLock&) = delete;

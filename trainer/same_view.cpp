@@ -34,8 +34,10 @@ void check_same_view(Runtime& runtime, const std::vector<Seen>& mine) {
                              fmt::join(hosts, ", "), mine[i].what, runtime.hosts()[0]);
   }
   if (!message.empty())
-    throw BadInput(message + "\nevery host needs the same files under the same path (a shared file system, or copies of the inputs; "
-                             "the run folder must be shared)");
+    throw BadInput(
+        message +
+        "\nevery host needs the same files under the same path (a shared file system, or copies of the inputs; "
+        "the run folder must be shared)");
 }
 
 std::string hash_file_ends(const fs::path& path) {

@@ -17,8 +17,8 @@ struct Seen {
 // Collective. Throws BadInput on every rank naming the hosts that see something else than rank 0, and what.
 void check_same_view(Runtime& runtime, const std::vector<Seen>& mine);
 
-// Of a file's size and its first and last MB: tells another model without reading all its weights. "missing" where there
-// is none.
+// Of a file's size and its first and last MB: tells another model without reading all its weights. "missing" where
+// there is none.
 std::string hash_file_ends(const std::filesystem::path& file);
 // The same over the names and ends of a folder's files.
 std::string hash_folder(const std::filesystem::path& folder);

@@ -3,18 +3,19 @@
 #include <chrono>
 #include <cmath>
 #include <fstream>
-#include <sys/resource.h>
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <ATen/Parallel.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <sys/resource.h>
 
 #include "base/durable.h"
 #include "base/log.h"
 #include "base/sha256.h"
 #include "base/stop.h"
+#include "dist/cuda_device.h"
 #include "dist/text.h"
 #include "dist/watchdog.h"
 #include "trainer/console.h"
@@ -38,7 +39,7 @@ double seconds_since(Clock::time_point start) {
 }
 
 int64_t peak_memory_bytes(at::Device device) {
-  if (device.is_cuda()) return 0;
+  if (device.is_cuda()) return cuda_peak_memory_bytes(device.index());
   struct rusage usage {};
   getrusage(RUSAGE_SELF, &usage);
   return int64_t{usage.ru_maxrss} * 1024;
@@ -77,9 +78,10 @@ std::string Trainer::summary() const {
       "{} ranks: dp {} × tp {}, device {}, {} threads a rank\n{}\n"
       "model {}: {} parameters, {}\n"
       "corpus {}: arm {}, {} examples, {} steps an epoch of {} examples, {} steps in all, checkpoint every {}",
-      runtime_.size(), mesh_.dp->size(), mesh_.tp->size(), runtime_.device().str(), at::get_num_threads(), mesh_.overview(),
-      config_.model.path.string(), model_.global_parameters(), config_.model.init == Init::kRandom ? "random weights" : "pretrained",
-      config_.data.train.string(), inputs_.train->info().arm, inputs_.train->size(), steps_per_epoch(inputs_.sampler), config_.train.batch_examples,
+      runtime_.size(), mesh_.dp->size(), mesh_.tp->size(), runtime_.device().str(), at::get_num_threads(),
+      mesh_.overview(), config_.model.path.string(), model_.global_parameters(),
+      config_.model.init == Init::kRandom ? "random weights" : "pretrained", config_.data.train.string(),
+      inputs_.train->info().arm, inputs_.train->size(), steps_per_epoch(inputs_.sampler), config_.train.batch_examples,
       inputs_.total_steps, inputs_.save_every);
 }
 
@@ -93,7 +95,8 @@ ExitStatus Trainer::run() {
     spdlog::info("{}", summary());
   }
   runtime_.host_world().barrier();
-  check_same_view(runtime_, {{fmt::format("run folder {}", config_.run.dir.string()), hash_file_ends(config_.run.dir / "run.lock")}});
+  check_same_view(runtime_, {{fmt::format("run folder {}", config_.run.dir.string()),
+                              hash_file_ends(config_.run.dir / "run.lock")}});
 
   const int64_t first = load();
   if (first >= inputs_.total_steps) {
@@ -103,7 +106,8 @@ ExitStatus Trainer::run() {
   const nlohmann::json manifest = make_manifest(
       runtime_, config_,
       {inputs_.train->info().content_sha256,
-       is_rank_0 && config_.model.init == Init::kPretrained ? weights_hash(config_.model.path) : std::string(), command_line_});
+       is_rank_0 && config_.model.init == Init::kPretrained ? weights_hash(config_.model.path) : std::string(),
+       command_line_});
   std::optional<MetricsWriter> metrics;
   std::optional<EventWriter> events;
   if (is_rank_0) {
@@ -124,7 +128,8 @@ ExitStatus Trainer::run() {
     MetricsRow row = row_of(done, result, seconds_since(start));
     const bool stop = should_stop();
     const bool saves = stop || done == inputs_.total_steps || done % inputs_.save_every == 0;
-    if (saves && inputs_.valid) row.valid_loss = held_out_loss(model_, *inputs_.valid, mesh_, config_.train.micro_batch_tokens);
+    if (saves && inputs_.valid)
+      row.valid_loss = held_out_loss(model_, *inputs_.valid, mesh_, config_.train.micro_batch_tokens);
     if (is_rank_0) {
       metrics->append(row);
       events->add_scalar("loss", done, row.loss);
@@ -141,7 +146,8 @@ ExitStatus Trainer::run() {
       save(done);
     }
     if (stop && done < inputs_.total_steps) {
-      spdlog::info("stopped on request after step {} of {}; start the same command again to go on", done, inputs_.total_steps);
+      spdlog::info("stopped on request after step {} of {}; start the same command again to go on", done,
+                   inputs_.total_steps);
       return ExitStatus::kStopped;
     }
   }
@@ -169,7 +175,8 @@ int64_t Trainer::load() {
   constexpr int64_t kSliceMultiple = 64;
   model_.allocate(*mesh_.tp, {dtype, true, mesh_.dp->size() * kSliceMultiple, config_.model.recompute});
   optimizer_ = std::make_unique<ZeroAdamW>(model_.parameters().values(), model_.parameters().grads(),
-                                           segments_of(model_.parameters(), mesh_.tp->size()), config_.optimizer, *mesh_.dp, mesh_.world);
+                                           segments_of(model_.parameters(), mesh_.tp->size()), config_.optimizer,
+                                           *mesh_.dp, mesh_.world);
   const std::optional<int64_t> newest = checkpoints_.newest();
   if (newest && config_.checkpoint.resume == Resume::kNever)
     throw BadInput(fmt::format("{} has a checkpoint and checkpoint.resume is never; choose another run.dir",
@@ -183,6 +190,7 @@ int64_t Trainer::load() {
     return 0;
   }
   checkpoints_.verify(*newest);
+  checkpoints_.prune(config_.checkpoint.keep);  // a run may have been killed while it did
   const fs::path folder = checkpoints_.path(*newest);
   load_pretrained(model_, folder / "hf");
   if (*newest < inputs_.total_steps) {
@@ -225,16 +233,19 @@ Trainer::StepResult Trainer::step(int64_t step) {
   result.grad_norm = optimizer_->step(lr).item<double>();  // 4 update
   result.loss = loss.item<double>() * scale;
   if (!std::isfinite(result.loss) || !std::isfinite(result.grad_norm))
-    throw Failure(fmt::format("step {}: loss {} and gradient norm {} are not finite; checkpoints saved before it are unharmed; start "
-                              "with another run.dir and an optimizer.lr below {}",
-                              step + 1, result.loss, result.grad_norm, config_.optimizer.lr));
+    throw Failure(fmt::format(
+        "step {}: loss {} and gradient norm {} are not finite; checkpoints saved before it are unharmed; start "
+        "with another run.dir and an optimizer.lr below {}",
+        step + 1, result.loss, result.grad_norm, config_.optimizer.lr));
   return result;
 }
 
 std::vector<Batch> Trainer::load_batches(int64_t step) const {
-  const auto mine = rows_for_rank(rows_for_step(step, inputs_.sampler), inputs_.train->lengths(), mesh_.place.dp_rank, mesh_.dp->size());
+  const auto mine = rows_for_rank(rows_for_step(step, inputs_.sampler), inputs_.train->lengths(), mesh_.place.dp_rank,
+                                  mesh_.dp->size());
   std::vector<Batch> batches;
-  for (const auto& rows : micro_batches(mine, inputs_.train->lengths(), config_.train.micro_batch_tokens, config_.data.packing))
+  for (const auto& rows :
+       micro_batches(mine, inputs_.train->lengths(), config_.train.micro_batch_tokens, config_.data.packing))
     batches.push_back(inputs_.train->batch(rows));
   return batches;
 }
@@ -246,11 +257,13 @@ void Trainer::save(int64_t step) {
   checkpoints_.save(step, [&](const fs::path& partial) {
     if (mesh_.place.dp_rank == 0) save_weights(partial / "hf", model_, *mesh_.tp);
     if (with_optimizer)
-      save_optimizer_state(partial / "optimizer", model_.parameters(), *optimizer_, mesh_.place.dp_rank, mesh_.place.tp_rank);
+      save_optimizer_state(partial / "optimizer", model_.parameters(), *optimizer_, mesh_.place.dp_rank,
+                           mesh_.place.tp_rank);
     if (runtime_.rank() == 0)
-      save_model_files(partial / "hf", config_.model.path, model_.parameters().values().scalar_type(), *inputs_.tokenizer, inputs_.chat_template,
-                       {inputs_.train->info().arm == "role" ? Arm::kRole : Arm::kPlain, inputs_.train->info().template_text,
-                        inputs_.train->info().content_sha256, step});
+      save_model_files(partial / "hf", config_.model.path, model_.parameters().values().scalar_type(),
+                       *inputs_.tokenizer, inputs_.chat_template,
+                       {inputs_.train->info().arm == "role" ? Arm::kRole : Arm::kPlain,
+                        inputs_.train->info().template_text, inputs_.train->info().content_sha256, step});
   });
   checkpoints_.prune(config_.checkpoint.keep);
   limit_waits(config_.run.collective_timeout_s);
@@ -277,7 +290,8 @@ void Trainer::show_samples() const {
       inside = trained;
       text += inputs_.tokenizer->piece(static_cast<int32_t>(batch.ids[i].item<int64_t>()));
     }
-    spdlog::info("example {} ({} tokens; what is trained stands in ⟦ ⟧): {}{}", inputs_.train->id(row), batch.ids.size(0), text, inside ? "⟧" : "");
+    spdlog::info("example {} ({} tokens; what is trained stands in ⟦ ⟧): {}{}", inputs_.train->id(row),
+                 batch.ids.size(0), text, inside ? "⟧" : "");
   }
 }
 

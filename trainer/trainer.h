@@ -21,15 +21,16 @@ namespace spt {
 
 class Trainer {
  public:
-  // Collective. Reads and checks everything (configuration, model, corpora, that all ranks see the same files) without changing
-  // anything. Throws BadInput.
+  // Collective. Reads and checks everything (configuration, model, corpora, that all ranks see the same files) without
+  // changing anything. Throws BadInput.
   Trainer(RunConfig config, Runtime& runtime, std::vector<std::string> command_line);
 
   // What `train --check` prints.
   std::string summary() const;
 
-  // Collective; stop handlers (base/stop.h) are the caller's. Takes the run folder, resumes from its newest checkpoint if there is one, trains to the end or to a request
-  // to stop (SIGTERM, SIGUSR1, SIGINT, or a file STOP in the run folder: saved, then kStopped).
+  // Collective; stop handlers (base/stop.h) are the caller's. Takes the run folder, resumes from its newest checkpoint
+  // if there is one, trains to the end or to a request to stop (SIGTERM, SIGUSR1, SIGINT, or a file STOP in the run
+  // folder: saved, then kStopped).
   ExitStatus run();
 
  private:
@@ -40,11 +41,11 @@ class Trainer {
 
   void limit_waits(double seconds) const;  // of collectives, by the watchdog
   std::unique_ptr<RunLock> take_run_folder() const;
-  int64_t load();                     // weights, or the newest checkpoint: its step
-  StepResult step(int64_t step);      // from 0
+  int64_t load();                 // weights, or the newest checkpoint: its step
+  StepResult step(int64_t step);  // from 0
   std::vector<Batch> load_batches(int64_t step) const;
   void save(int64_t step);
-  bool should_stop();                 // collective: all ranks agree
+  bool should_stop();  // collective: all ranks agree
   void show_samples() const;
   MetricsRow row_of(int64_t step, const StepResult& result, double seconds) const;
 

@@ -65,8 +65,8 @@ TEST_P(GoldenModel, TenSteps_FollowTransformersTo1e4Relative) {
   adamw.lr = 1e-3;
   ScheduleConfig schedule;
   schedule.final_lr = 1e-4;
-  ZeroAdamW optimizer(model.parameters().values(), model.parameters().grads(), segments_of(model.parameters(), mesh_.tp->size()),
-                      adamw, *mesh_.dp, mesh_.world);
+  ZeroAdamW optimizer(model.parameters().values(), model.parameters().grads(),
+                      segments_of(model.parameters(), mesh_.tp->size()), adamw, *mesh_.dp, mesh_.world);
   const at::Tensor losses = golden_.tensor("losses"), norms = golden_.tensor("grad_norms");
   for (int64_t step = 0; step < 10; ++step) {
     const Batch batch = golden_.batch("step" + std::to_string(step) + ".");
@@ -92,13 +92,15 @@ TEST_P(GoldenModel, Generate_GreedyTextsEqualTransformersInOneBatchAndOneByOne) 
   for (const int64_t batch : {3, 1, 2}) {
     generate(model, prompts, -1, config, batch, [&](size_t i, const Continuation& continuation) {
       const at::Tensor expected = golden_.tensor("greedy" + std::to_string(i) + ".output").to(at::kInt).contiguous();
-      EXPECT_EQ(continuation.ids, std::vector<int32_t>(expected.data_ptr<int32_t>(), expected.data_ptr<int32_t>() + expected.numel()))
+      EXPECT_EQ(continuation.ids,
+                std::vector<int32_t>(expected.data_ptr<int32_t>(), expected.data_ptr<int32_t>() + expected.numel()))
           << "prompt " << i << ", batch " << batch;
     });
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Tiny, GoldenModel, testing::Values("llama", "llama_gqa", "mistral"), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Tiny, GoldenModel, testing::Values("llama", "llama_gqa", "mistral"),
+                         [](const auto& info) { return info.param; });
 
 class GoldenRope : public testing::TestWithParam<std::string> {};
 
@@ -109,10 +111,13 @@ TEST_P(GoldenRope, Logits_EqualTransformersTo1e4) {
   model.allocate(*mesh.tp, {});
   load_pretrained(model, golden_folder(GetParam()));
   at::NoGradGuard no_grad;
-  EXPECT_LT(distance(model.logits(model.hidden(golden.tensor("ids"), golden.tensor("starts"))), golden.tensor("logits")), 1e-4);
+  EXPECT_LT(
+      distance(model.logits(model.hidden(golden.tensor("ids"), golden.tensor("starts"))), golden.tensor("logits")),
+      1e-4);
 }
 
-INSTANTIATE_TEST_SUITE_P(Rope, GoldenRope, testing::Values("rope_default_new", "rope_linear_new", "rope_linear_old", "rope_llama3_new"),
+INSTANTIATE_TEST_SUITE_P(Rope, GoldenRope,
+                         testing::Values("rope_default_new", "rope_linear_new", "rope_linear_old", "rope_llama3_new"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

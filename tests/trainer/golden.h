@@ -4,8 +4,8 @@
 #include <filesystem>
 #include <string>
 
-#include <ATen/TensorOperators.h>
 #include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 
 #include "data/dataset.h"
@@ -30,7 +30,8 @@ class Golden {
   }
   // Tensors PREFIXids, PREFIXstarts, PREFIXtrained.
   Batch batch(const std::string& prefix = "") const {
-    const at::Tensor ids = tensor(prefix + "ids"), starts = tensor(prefix + "starts"), trained = tensor(prefix + "trained");
+    const at::Tensor ids = tensor(prefix + "ids"), starts = tensor(prefix + "starts"),
+                     trained = tensor(prefix + "trained");
     return make_batch(ids, starts, trained);
   }
   static Batch make_batch(const at::Tensor& ids, const at::Tensor& starts, const at::Tensor& trained) {

@@ -1,5 +1,5 @@
-// Runs the trainer's tests inside an MPI job of any size (also alone). Every rank runs every test; a failure on any rank
-// fails the job.
+// Runs the trainer's tests inside an MPI job of any size (also alone). Every rank runs every test; a failure on any
+// rank fails the job.
 #include <gmock/gmock.h>
 
 #include "tests/trainer/ranks.h"

@@ -78,8 +78,10 @@ TEST_P(ZeroAdamWOverDp, Steps_AreTorchsWhateverTheNumberOfRanks) {
   EXPECT_EQ(optimizer.steps(), 6);
   const int64_t length = optimizer.end() - optimizer.begin();
   EXPECT_EQ(length, kLength / mesh_.dp->size());
-  EXPECT_LT(distance(optimizer.first_moment(), reference.m.narrow(0, optimizer.begin(), length)), 1e-6 * reference.norm);
-  EXPECT_LT(distance(optimizer.second_moment(), reference.v.narrow(0, optimizer.begin(), length)), 1e-6 * reference.norm);
+  EXPECT_LT(distance(optimizer.first_moment(), reference.m.narrow(0, optimizer.begin(), length)),
+            1e-6 * reference.norm);
+  EXPECT_LT(distance(optimizer.second_moment(), reference.v.narrow(0, optimizer.begin(), length)),
+            1e-6 * reference.norm);
 }
 
 INSTANTIATE_TEST_SUITE_P(Clip, ZeroAdamWOverDp, testing::Values(0.0, 1.0, 1e6), [](const auto& tested) {
@@ -101,7 +103,8 @@ TEST(ZeroAdamW, Bf16Values_FollowAnFp32Master) {
     reference.step(config, 1e-5, step, mesh.dp->size());
   }
   const int64_t length = optimizer.end() - optimizer.begin();
-  EXPECT_LT(distance(optimizer.master(), reference.p.narrow(0, optimizer.begin(), length)), 5e-6);  // they moved by 3e-4
+  EXPECT_LT(distance(optimizer.master(), reference.p.narrow(0, optimizer.begin(), length)),
+            5e-6);  // they moved by 3e-4
   EXPECT_EQ(distance(values.narrow(0, optimizer.begin(), length), optimizer.master().to(at::kBFloat16)), 0);
 }
 

@@ -26,10 +26,10 @@ struct Prompt {
   uint64_t number = 0;  // its random numbers depend on this and the seed: not on batch, order or rank
 };
 
-// Continues each prompt, `batch` at a time; `done` is called for each as it ends. The model's own limit of positions counts
-// too. All tp ranks make the same call and get the same result. Throws BadInput for an empty prompt or one with no room
-// left.
-void generate(CausalLm& model, const std::vector<Prompt>& prompts, int32_t eos, const SamplingConfig& config, int64_t batch,
-              const std::function<void(size_t, const Continuation&)>& done);
+// Continues each prompt, `batch` at a time; `done` is called for each as it ends. The model's own limit of positions
+// counts too. All tp ranks make the same call and get the same result. Throws BadInput for an empty prompt or one with
+// no room left.
+void generate(CausalLm& model, const std::vector<Prompt>& prompts, int32_t eos, const SamplingConfig& config,
+              int64_t batch, const std::function<void(size_t, const Continuation&)>& done);
 
 }  // namespace spt

@@ -23,12 +23,12 @@ struct Perplexity {
   int64_t examples = 0;
 };
 
-// Collective: the rows dealt over dp, one forward pass each, so that a result does not depend on what stood beside it. Every
-// rank gets all rows, in order.
+// Collective: the rows dealt over dp, one forward pass each, so that a result does not depend on what stood beside it.
+// Every rank gets all rows, in order.
 std::vector<ExampleLoss> example_losses(CausalLm& model, const Dataset& corpus, Mesh& mesh);
 
-// Collective: Σ nll / Σ trained_tokens alone, in packed micro-batches: what training measures between steps. The same value on
-// every rank.
+// Collective: Σ nll / Σ trained_tokens alone, in packed micro-batches: what training measures between steps. The same
+// value on every rank.
 double held_out_loss(CausalLm& model, const Dataset& corpus, Mesh& mesh, int64_t micro_batch_tokens);
 
 // Throws BadInput when no example has a trained token.

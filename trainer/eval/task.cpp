@@ -5,7 +5,8 @@
 namespace spt {
 
 void Task::validate(std::vector<std::string>& errors) const {
-  if (name.empty() || name.find('/') != std::string::npos) errors.push_back("name is '" + name + "', must be a word without /");
+  if (name.empty() || name.find('/') != std::string::npos)
+    errors.push_back("name is '" + name + "', must be a word without /");
   if (data.path.empty()) errors.push_back("data.path is missing");
 }
 

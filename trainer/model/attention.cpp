@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include <ATen/TensorOperators.h>
 #include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "trainer/model/kernels/elementwise.h"
@@ -26,7 +26,8 @@ Heads heads_of(const at::Tensor& qkv, const HeadShape& shape) {
 }
 
 at::Tensor queries_and_keys(const at::Tensor& qkv, const HeadShape& shape) {
-  return qkv.view({qkv.size(0), shape.heads + 2 * shape.kv_heads, shape.head_dim}).narrow(1, 0, shape.heads + shape.kv_heads);
+  return qkv.view({qkv.size(0), shape.heads + 2 * shape.kv_heads, shape.head_dim})
+      .narrow(1, 0, shape.heads + shape.kv_heads);
 }
 
 // Additive mask [queries, keys] for queries that are the last of the keys: 0 where seen, -inf elsewhere.
@@ -43,7 +44,8 @@ at::Tensor group_queries(const at::Tensor& q, const HeadShape& shape) {
   return q.view({q.size(0), shape.kv_heads, shape.heads / shape.kv_heads, shape.head_dim}).permute({1, 2, 0, 3});
 }
 at::Tensor group_keys(const at::Tensor& k, const HeadShape& shape) {
-  return k.permute({1, 0, 2}).unsqueeze(1).expand({shape.kv_heads, shape.heads / shape.kv_heads, k.size(0), shape.head_dim});
+  return k.permute({1, 0, 2}).unsqueeze(1).expand(
+      {shape.kv_heads, shape.heads / shape.kv_heads, k.size(0), shape.head_dim});
 }
 
 struct Mask {
@@ -120,8 +122,8 @@ struct AttentionFunction : Function<AttentionFunction> {
     std::vector<at::Tensor> saved{qkv};
     if (is_flash_cuda(qkv)) {
       auto [o, lse, state, unused, debug] = at::_flash_attention_forward(
-          h.q, h.k, h.v, layout->device_starts, layout->device_starts, layout->longest, layout->longest, 0.0, true, false,
-          std::nullopt, window_left(*shape), window_right(*shape));
+          h.q, h.k, h.v, layout->device_starts, layout->device_starts, layout->longest, layout->longest, 0.0, true,
+          false, std::nullopt, window_left(*shape), window_right(*shape));
       out = o;
       saved.insert(saved.end(), {out, lse, state, unused});
     } else {
@@ -139,7 +141,8 @@ struct AttentionFunction : Function<AttentionFunction> {
     }
     // The layout is shared by all layers of a pass; its parts are kept, not the pointer, since it ends with the pass.
     ctx->saved_data["starts"] = layout->starts;
-    ctx->saved_data["shape"] = std::vector<int64_t>{shape->heads, shape->kv_heads, shape->head_dim, shape->window.value_or(0), layout->longest};
+    ctx->saved_data["shape"] = std::vector<int64_t>{shape->heads, shape->kv_heads, shape->head_dim,
+                                                    shape->window.value_or(0), layout->longest};
     saved.insert(saved.end(), {layout->angles.cos, layout->angles.sin, layout->device_starts});
     ctx->save_for_backward(saved);
     return out.view({qkv.size(0), shape->heads * shape->head_dim});
@@ -149,7 +152,8 @@ struct AttentionFunction : Function<AttentionFunction> {
     const auto saved = ctx->get_saved_variables();
     const std::vector<int64_t> starts = ctx->saved_data["starts"].toIntVector();
     const std::vector<int64_t> numbers = ctx->saved_data["shape"].toIntVector();
-    const HeadShape shape{numbers[0], numbers[1], numbers[2], numbers[3] > 0 ? std::optional(numbers[3]) : std::nullopt};
+    const HeadShape shape{numbers[0], numbers[1], numbers[2],
+                          numbers[3] > 0 ? std::optional(numbers[3]) : std::nullopt};
     const int64_t longest = numbers[4];
     const at::Tensor& qkv = saved[0];
     const at::Tensor& out = saved[1];
@@ -160,9 +164,9 @@ struct AttentionFunction : Function<AttentionFunction> {
     Heads d = heads_of(dqkv, shape);
     if (is_flash_cuda(qkv)) {
       const at::Tensor& device_starts = saved.back();
-      auto [dq, dk, dv] = at::_flash_attention_backward(
-          g, h.q, h.k, h.v, out, saved[2], device_starts, device_starts, longest, longest, 0.0, true, saved[3], saved[4],
-          std::nullopt, window_left(shape), window_right(shape));
+      auto [dq, dk, dv] = at::_flash_attention_backward(g, h.q, h.k, h.v, out, saved[2], device_starts, device_starts,
+                                                        longest, longest, 0.0, true, saved[3], saved[4], std::nullopt,
+                                                        window_left(shape), window_right(shape));
       d.q.copy_(dq);
       d.k.copy_(dk);
       d.v.copy_(dv);
@@ -170,10 +174,10 @@ struct AttentionFunction : Function<AttentionFunction> {
       for (size_t i = 0; i + 1 < starts.size(); ++i) {
         const int64_t length = starts[i + 1] - starts[i];
         const auto part = [&](const at::Tensor& x) { return x.narrow(0, starts[i], length); };
-        const ExampleGradient one = attend_backward(
-            group_queries(part(g), shape), group_queries(part(h.q), shape), group_keys(part(h.k), shape),
-            group_keys(part(h.v), shape), group_queries(part(out), shape), saved[2 + i],
-            mask_for(length, length, shape.window, qkv.options()));
+        const ExampleGradient one =
+            attend_backward(group_queries(part(g), shape), group_queries(part(h.q), shape),
+                            group_keys(part(h.k), shape), group_keys(part(h.v), shape), group_queries(part(out), shape),
+                            saved[2 + i], mask_for(length, length, shape.window, qkv.options()));
         group_queries(part(d.q), shape).copy_(one.q);
         // Heads of a group share their key: [K, H/K, L, D] → [L, K, D]
         part(d.k).copy_(one.k.sum(1).permute({1, 0, 2}));
@@ -199,7 +203,8 @@ at::Tensor attention(const at::Tensor& qkv, const Layout& layout, const HeadShap
   return AttentionFunction::apply(qkv, &layout, &shape);
 }
 
-at::Tensor cached_attention(const at::Tensor& qkv, const Layout& layout, const HeadShape& shape, KvCache& cache, int64_t layer) {
+at::Tensor cached_attention(const at::Tensor& qkv, const Layout& layout, const HeadShape& shape, KvCache& cache,
+                            int64_t layer) {
   rotate(queries_and_keys(qkv, shape), layout.angles.cos, layout.angles.sin, false);
   const Heads h = heads_of(qkv, shape);
   at::Tensor out = at::empty({qkv.size(0), shape.heads, shape.head_dim}, qkv.options());

@@ -53,6 +53,7 @@ class KvCache {
 at::Tensor attention(const at::Tensor& qkv, const Layout& layout, const HeadShape& shape);
 
 // The same with cached keys and values in front; appends this pass's. Not differentiable.
-at::Tensor cached_attention(const at::Tensor& qkv, const Layout& layout, const HeadShape& shape, KvCache& cache, int64_t layer);
+at::Tensor cached_attention(const at::Tensor& qkv, const Layout& layout, const HeadShape& shape, KvCache& cache,
+                            int64_t layer);
 
 }  // namespace spt

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include <ATen/TensorOperators.h>
 #include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include "dist/differentiable.h"
@@ -41,9 +41,10 @@ CausalLm::CausalLm(const ModelConfig& config, int tp_rank, int tp_size) : config
   heads_ = {config.heads / tp_size, config.kv_heads / tp_size, config.head_dim, config.sliding_window};
   const int64_t width = config.hidden_size;
   const int64_t vocab_rows = (config.vocab_size + tp_size - 1) / tp_size;
-  const int64_t q = config.heads * config.head_dim, kv = config.kv_heads * config.head_dim, mlp = config.intermediate_size;
-  embedding_ = &parameters_.add({cut_vocabulary("model.embed_tokens.weight", config.vocab_size, width, tp_rank, tp_size)},
-                                {vocab_rows, width});
+  const int64_t q = config.heads * config.head_dim, kv = config.kv_heads * config.head_dim,
+                mlp = config.intermediate_size;
+  embedding_ = &parameters_.add(
+      {cut_vocabulary("model.embed_tokens.weight", config.vocab_size, width, tp_rank, tp_size)}, {vocab_rows, width});
   for (int64_t i = 0; i < config.layers; ++i) {
     const std::string prefix = "model.layers." + std::to_string(i) + ".";
     const auto rows = [&](const char* name, int64_t out) {
@@ -54,11 +55,13 @@ CausalLm::CausalLm(const ModelConfig& config, int tp_rank, int tp_size) : config
     };
     Layer layer;
     layer.attention_norm = &parameters_.add({whole(prefix + "input_layernorm.weight", {width})}, {width});
-    layer.qkv = &parameters_.add({rows("self_attn.q_proj", q), rows("self_attn.k_proj", kv), rows("self_attn.v_proj", kv)},
-                                 {(q + 2 * kv) / tp_size, width});
+    layer.qkv =
+        &parameters_.add({rows("self_attn.q_proj", q), rows("self_attn.k_proj", kv), rows("self_attn.v_proj", kv)},
+                         {(q + 2 * kv) / tp_size, width});
     layer.attention_out = &parameters_.add({columns("self_attn.o_proj", q)}, {width, q / tp_size});
     layer.mlp_norm = &parameters_.add({whole(prefix + "post_attention_layernorm.weight", {width})}, {width});
-    layer.gate_up = &parameters_.add({rows("mlp.gate_proj", mlp), rows("mlp.up_proj", mlp)}, {2 * mlp / tp_size, width});
+    layer.gate_up =
+        &parameters_.add({rows("mlp.gate_proj", mlp), rows("mlp.up_proj", mlp)}, {2 * mlp / tp_size, width});
     layer.down = &parameters_.add({columns("mlp.down_proj", mlp)}, {width, mlp / tp_size});
     layers_.push_back(layer);
   }
@@ -90,7 +93,8 @@ Layout CausalLm::layout_of(const at::Tensor& starts, const KvCache* cache) const
   layout.device_starts = starts.to(tp_->device(), at::kInt);
   std::vector<int64_t> positions;
   for (int64_t i = 0; i < layout.examples(); ++i) {
-    const int64_t past = cache == nullptr ? 0 : cache->lengths[static_cast<size_t>(cache->rows[static_cast<size_t>(i)])];
+    const int64_t past =
+        cache == nullptr ? 0 : cache->lengths[static_cast<size_t>(cache->rows[static_cast<size_t>(i)])];
     if (cache != nullptr) layout.past.push_back(past);
     layout.longest = std::max(layout.longest, layout.length(i));
     for (int64_t j = 0; j < layout.length(i); ++j) positions.push_back(past + j);
@@ -99,9 +103,11 @@ Layout CausalLm::layout_of(const at::Tensor& starts, const KvCache* cache) const
   return layout;
 }
 
-at::Tensor CausalLm::block(const Layer& layer, const at::Tensor& x, const Layout& layout, KvCache* cache, int64_t index) {
+at::Tensor CausalLm::block(const Layer& layer, const at::Tensor& x, const Layout& layout, KvCache* cache,
+                           int64_t index) {
   const at::Tensor qkv = linear(copy_to(rms_norm(x, *layer.attention_norm, config_.rms_norm_eps), *tp_), *layer.qkv);
-  const at::Tensor mixed = cache == nullptr ? attention(qkv, layout, heads_) : cached_attention(qkv, layout, heads_, *cache, index);
+  const at::Tensor mixed =
+      cache == nullptr ? attention(qkv, layout, heads_) : cached_attention(qkv, layout, heads_, *cache, index);
   const at::Tensor h = x + reduce_from(linear(mixed, *layer.attention_out), *tp_);
   const at::Tensor gate_up = linear(copy_to(rms_norm(h, *layer.mlp_norm, config_.rms_norm_eps), *tp_), *layer.gate_up);
   return h + reduce_from(linear(swiglu(gate_up), *layer.down), *tp_);

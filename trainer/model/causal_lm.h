@@ -39,15 +39,16 @@ class CausalLm {
   Parameters& parameters() { return parameters_; }
   const Parameters& parameters() const { return parameters_; }
 
-  // Σ −log p over the batch's trained tokens: an fp64 scalar on the device, the same on every rank of tp. With gradients
-  // (grad mode on) call `backward(loss, scale)` with the same scale, once. REQUIRES: the batch has a trained token.
+  // Σ −log p over the batch's trained tokens: an fp64 scalar on the device, the same on every rank of tp. With
+  // gradients (grad mode on) call `backward(loss, scale)` with the same scale, once. REQUIRES: the batch has a trained
+  // token.
   at::Tensor loss_sum(const Batch& batch, double grad_scale = 1.0);
 
-  // Hidden states after the last block, [T, C]; ids int64 [T] and starts int32 [n+1] on any device. With a cache, example i
-  // continues cache row cache->rows[i], whose length grows.
+  // Hidden states after the last block, [T, C]; ids int64 [T] and starts int32 [n+1] on any device. With a cache,
+  // example i continues cache row cache->rows[i], whose length grows.
   at::Tensor hidden(const at::Tensor& ids, const at::Tensor& starts, KvCache* cache = nullptr);
-  // Final norm and vocabulary product of rows of `hidden`: [N, C] → fp32 [N, vocab], whole on every rank. For generation and
-  // tests: training never builds it.
+  // Final norm and vocabulary product of rows of `hidden`: [N, C] → fp32 [N, vocab], whole on every rank. For
+  // generation and tests: training never builds it.
   at::Tensor logits(const at::Tensor& hidden_rows);
 
   KvCache make_cache(int64_t rows, int64_t capacity) const;

@@ -1,7 +1,7 @@
 #include "trainer/model/cross_entropy.h"
 
-#include <ATen/TensorOperators.h>
 #include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 namespace spt {
@@ -15,8 +15,9 @@ using torch::autograd::tensor_list;
 constexpr int64_t kChunkElements = int64_t{1} << 24;
 
 struct CrossEntropyFunction : Function<CrossEntropyFunction> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& hidden, const at::Tensor& value, const at::Tensor& labels,
-                            Parameter& weight, int64_t begin, int64_t valid, double grad_scale, bool with_gradients, Communicator* tp) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& hidden, const at::Tensor& value,
+                            const at::Tensor& labels, Parameter& weight, int64_t begin, int64_t valid,
+                            double grad_scale, bool with_gradients, Communicator* tp) {
     const at::Tensor table = value.detach().narrow(0, 0, valid);
     const int64_t n = hidden.size(0);
     const int64_t chunk = std::max<int64_t>(1, kChunkElements / weight.shape[0]);
@@ -74,11 +75,12 @@ struct CrossEntropyFunction : Function<CrossEntropyFunction> {
 
 }  // namespace
 
-at::Tensor cross_entropy_sum(const at::Tensor& hidden, const at::Tensor& labels, Parameter& weight, int64_t begin, int64_t valid,
-                             double grad_scale, Communicator& tp) {
+at::Tensor cross_entropy_sum(const at::Tensor& hidden, const at::Tensor& labels, Parameter& weight, int64_t begin,
+                             int64_t valid, double grad_scale, Communicator& tp) {
   // Asked here: inside forward() gradients are always off.
   const bool with_gradients = at::GradMode::is_enabled() && weight.value.requires_grad() && weight.grad.defined();
-  return CrossEntropyFunction::apply(hidden, weight.value, labels, weight, begin, valid, grad_scale, with_gradients, &tp);
+  return CrossEntropyFunction::apply(hidden, weight.value, labels, weight, begin, valid, grad_scale, with_gradients,
+                                     &tp);
 }
 
 }  // namespace spt

@@ -1,7 +1,7 @@
 #include "trainer/model/layers.h"
 
-#include <ATen/TensorOperators.h>
 #include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "trainer/model/kernels/elementwise.h"
@@ -42,7 +42,8 @@ struct LinearFunction : Function<LinearFunction> {
 };
 
 struct RmsNormFunction : Function<RmsNormFunction> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& value, Parameter& weight, double eps) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& value, Parameter& weight,
+                            double eps) {
     keep(ctx, weight);
     const Normed normed = rms_norm_forward(x, value.detach(), eps);
     ctx->save_for_backward({x, normed.rstd});
@@ -51,8 +52,8 @@ struct RmsNormFunction : Function<RmsNormFunction> {
   static tensor_list backward(AutogradContext* ctx, tensor_list grads) {
     Parameter& weight = kept(ctx);
     const auto saved = ctx->get_saved_variables();
-    return {rms_norm_backward(grads[0], saved[0], weight.value.detach(), saved[1], weight.grad), at::Tensor(), at::Tensor(),
-            at::Tensor()};
+    return {rms_norm_backward(grads[0], saved[0], weight.value.detach(), saved[1], weight.grad), at::Tensor(),
+            at::Tensor(), at::Tensor()};
   }
 };
 

@@ -1,5 +1,5 @@
-// The differentiable pieces of a decoder layer. Each adds its parameter's gradient to Parameter::grad in its backward pass
-// (one product with accumulation, no temporary), and returns the gradient of its input to autograd.
+// The differentiable pieces of a decoder layer. Each adds its parameter's gradient to Parameter::grad in its backward
+// pass (one product with accumulation, no temporary), and returns the gradient of its input to autograd.
 //
 // T: tokens of a ragged batch; C: hidden size. All tensors have the model's dtype unless said otherwise.
 #pragma once
@@ -20,7 +20,8 @@ at::Tensor rms_norm(const at::Tensor& x, Parameter& weight, double eps);
 // silu(gate) · up: [T, 2F] (gate first) → [T, F]
 at::Tensor swiglu(const at::Tensor& gate_up);
 
-// Vocabulary-parallel lookup: ids int64 [T], weight [rows, C] of which `begin` is the first id → [T, C], summed over tp.
+// Vocabulary-parallel lookup: ids int64 [T], weight [rows, C] of which `begin` is the first id → [T, C], summed over
+// tp.
 at::Tensor embedding(const at::Tensor& ids, Parameter& weight, int64_t begin, Communicator& tp);
 
 }  // namespace spt

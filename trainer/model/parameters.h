@@ -1,7 +1,7 @@
 // The model's weights and gradients: two flat buffers, and one Parameter for each matrix a layer multiplies by.
 //
-// Layers declare their parameters first (arithmetic only: a 7B model costs nothing), `allocate` then binds them to views of
-// the buffers, and the optimizer works on the buffers alone.
+// Layers declare their parameters first (arithmetic only: a 7B model costs nothing), `allocate` then binds them to
+// views of the buffers, and the optimizer works on the buffers alone.
 #pragma once
 
 #include <deque>

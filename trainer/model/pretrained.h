@@ -8,8 +8,8 @@
 
 namespace spt {
 
-// Names and shapes of the folder's tensors against the model's, before any memory is allocated. Throws BadInput naming the
-// folder and the tensors: missing ones, wrong shapes, and unknown ones (a bias would change the mathematics).
+// Names and shapes of the folder's tensors against the model's, before any memory is allocated. Throws BadInput naming
+// the folder and the tensors: missing ones, wrong shapes, and unknown ones (a bias would change the mathematics).
 void check_pretrained(const CausalLm& model, const std::filesystem::path& folder);
 
 // The same check, then each rank reads its slice of each weight only. Tied embeddings may be stored under either name.

@@ -3,13 +3,14 @@
 #include <cmath>
 #include <numbers>
 
-#include <ATen/TensorOperators.h>
 #include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
 
 namespace spt {
 namespace {
 
-// Llama 3.1: wavelengths beyond the original context are stretched by `factor`, short ones stay, between them it blends.
+// Llama 3.1: wavelengths beyond the original context are stretched by `factor`, short ones stay, between them it
+// blends.
 at::Tensor llama3_frequencies(const at::Tensor& frequencies, const RopeConfig& rope) {
   const double context = static_cast<double>(rope.original_max_positions);
   const double low_wavelength = context / rope.low_freq_factor;

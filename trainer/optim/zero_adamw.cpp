@@ -37,7 +37,8 @@ at::Tensor ZeroAdamW::step(double lr) {
   const auto part = [](const at::Tensor& x, const Segment& s) { return x.narrow(0, s.begin, s.end - s.begin); };
   at::Tensor norm = at::zeros({}, grads_.options().dtype(at::kDouble));
   for (const Segment& segment : segments_)
-    norm.add_(at::linalg_vector_norm(part(my_grads_, segment), 2, std::nullopt, false, at::kDouble).square_(), segment.norm_weight);
+    norm.add_(at::linalg_vector_norm(part(my_grads_, segment), 2, std::nullopt, false, at::kDouble).square_(),
+              segment.norm_weight);
   world_.all_reduce(norm);
   norm.sqrt_();
 

@@ -1,5 +1,5 @@
-// AdamW with decoupled weight decay (Loshchilov & Hutter, arXiv 1711.05101) over flat buffers, its state cut over dp (ZeRO
-// stage 1: Rajbhandari et al., arXiv 1910.02054).
+// AdamW with decoupled weight decay (Loshchilov & Hutter, arXiv 1711.05101) over flat buffers, its state cut over dp
+// (ZeRO stage 1: Rajbhandari et al., arXiv 1910.02054).
 #pragma once
 
 #include <cstdint>
@@ -38,10 +38,10 @@ struct Segment {
 
 class ZeroAdamW {
  public:
-  // `values` (fp32 or bf16) and `grads` (fp32) are flat, of the same length, which dp.size() divides; `world` is dp × tp. fp32
-  // values are their own master: state is then 8 bytes a parameter of this rank's slice, else 12.
-  ZeroAdamW(at::Tensor values, at::Tensor grads, std::vector<Segment> segments, const AdamWConfig& config, Communicator& dp,
-            Communicator& world);
+  // `values` (fp32 or bf16) and `grads` (fp32) are flat, of the same length, which dp.size() divides; `world` is dp ×
+  // tp. fp32 values are their own master: state is then 8 bytes a parameter of this rank's slice, else 12.
+  ZeroAdamW(at::Tensor values, at::Tensor grads, std::vector<Segment> segments, const AdamWConfig& config,
+            Communicator& dp, Communicator& world);
 
   // Collective. Sums the gradients over dp, clips by the global norm, updates this rank's slice, gathers the values and
   // zeroes the gradients. Returns the global gradient norm before clipping (fp64 scalar on the device).

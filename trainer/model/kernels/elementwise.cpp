@@ -75,7 +75,8 @@ Normed rms_norm_forward(const at::Tensor& x, const at::Tensor& weight, double ep
     for_rows(rows, n, [&](int64_t begin, int64_t end) {
       std::vector<float> a, b;
       for (int64_t i = begin; i < end; ++i) {
-        rstd[i] = rows::rms_norm(load(from + i * n, a, n), w.const_data_ptr<float>(), static_cast<float>(eps), target(to + i * n, b, n), n);
+        rstd[i] = rows::rms_norm(load(from + i * n, a, n), w.const_data_ptr<float>(), static_cast<float>(eps),
+                                 target(to + i * n, b, n), n);
         store(to + i * n, b, n);
       }
     });
@@ -83,7 +84,8 @@ Normed rms_norm_forward(const at::Tensor& x, const at::Tensor& weight, double ep
   return result;
 }
 
-at::Tensor rms_norm_backward(const at::Tensor& g, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& rstd, at::Tensor dweight) {
+at::Tensor rms_norm_backward(const at::Tensor& g, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& rstd,
+                             at::Tensor dweight) {
   if (!x.is_cpu()) {
     const at::Tensor normed = x.to(at::kFloat) * rstd;
     const at::Tensor wide = g.to(at::kFloat);
@@ -171,7 +173,8 @@ at::Tensor swiglu_backward(const at::Tensor& g, const at::Tensor& gate_up) {
 void rotate(at::Tensor x, const at::Tensor& cos, const at::Tensor& sin, bool inverse) {
   const int64_t half = x.size(2) / 2;
   if (!x.is_cpu()) {
-    const at::Tensor c = cos.to(x.scalar_type()).unsqueeze(1), s = (inverse ? -sin : sin).to(x.scalar_type()).unsqueeze(1);
+    const at::Tensor c = cos.to(x.scalar_type()).unsqueeze(1),
+                     s = (inverse ? -sin : sin).to(x.scalar_type()).unsqueeze(1);
     at::Tensor first = x.narrow(-1, 0, half), second = x.narrow(-1, half, half);
     const at::Tensor first_sin = first * s;
     first.mul_(c).sub_(second * s);
@@ -189,8 +192,8 @@ void rotate(at::Tensor x, const at::Tensor& cos, const at::Tensor& sin, bool inv
         for (int64_t h = 0; h < heads; ++h) {
           T* row = data + i * token_stride + h * head_stride;
           float* pairs = const_cast<float*>(load(row, a, n));  // of fp32: the row itself
-          rows::rotate(pairs, pairs + half, cos.const_data_ptr<float>() + i * half, sin.const_data_ptr<float>() + i * half,
-                       inverse ? -1.0f : 1.0f, half);
+          rows::rotate(pairs, pairs + half, cos.const_data_ptr<float>() + i * half,
+                       sin.const_data_ptr<float>() + i * half, inverse ? -1.0f : 1.0f, half);
           store(row, a, n);
         }
     });

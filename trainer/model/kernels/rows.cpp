@@ -10,7 +10,8 @@
 
 namespace spt::rows {
 
-SPT_CLONES float rms_norm(const float* __restrict x, const float* __restrict w, float eps, float* __restrict out, int64_t n) {
+SPT_CLONES float rms_norm(const float* __restrict x, const float* __restrict w, float eps, float* __restrict out,
+                          int64_t n) {
   float sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += x[i] * x[i];
   const float rstd = 1.0f / std::sqrt(sum / static_cast<float>(n) + eps);
@@ -18,8 +19,8 @@ SPT_CLONES float rms_norm(const float* __restrict x, const float* __restrict w, 
   return rstd;
 }
 
-SPT_CLONES void rms_norm_backward(const float* __restrict g, const float* __restrict x, const float* __restrict w, float rstd,
-                                  float* __restrict dx, float* __restrict dw, int64_t n) {
+SPT_CLONES void rms_norm_backward(const float* __restrict g, const float* __restrict x, const float* __restrict w,
+                                  float rstd, float* __restrict dx, float* __restrict dw, int64_t n) {
   float dot = 0;
   for (int64_t i = 0; i < n; ++i) dot += g[i] * w[i] * x[i];
   const float mean = dot * rstd * rstd / static_cast<float>(n);
@@ -43,8 +44,8 @@ SPT_CLONES void swiglu_backward(const float* __restrict g, const float* __restri
   }
 }
 
-SPT_CLONES void rotate(float* __restrict first, float* __restrict second, const float* __restrict cos, const float* __restrict sin,
-                       float sin_sign, int64_t n) {
+SPT_CLONES void rotate(float* __restrict first, float* __restrict second, const float* __restrict cos,
+                       const float* __restrict sin, float sin_sign, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
     const float a = first[i], b = second[i], s = sin[i] * sin_sign;
     first[i] = a * cos[i] - b * s;

@@ -1,8 +1,8 @@
-// Element-wise chains of a decoder layer on the CPU, each in one pass over memory, row by row. They exist because ATen runs
-// them operation by operation, which costs as much time as a small model's products.
+// Element-wise chains of a decoder layer on the CPU, each in one pass over memory, row by row. They exist because ATen
+// runs them operation by operation, which costs as much time as a small model's products.
 //
-// All pointers are fp32 rows of `n` elements (or pairs); nothing may overlap unless said so. Compiled for several vector
-// widths (target_clones) with -ffast-math: sums are associated as the vector width has it.
+// All pointers are fp32 rows of `n` elements (or pairs); nothing may overlap unless said so. Compiled for several
+// vector widths (target_clones) with -ffast-math: sums are associated as the vector width has it.
 #pragma once
 
 #include <cstdint>
