@@ -104,8 +104,7 @@ TEST(ZeroAdamW, Bf16Values_FollowAnFp32Master) {
     reference.step(config, 3e-4, step, mesh.dp->size());
   }
   const int64_t length = optimizer.end() - optimizer.begin();
-  EXPECT_LT(distance(optimizer.master(), reference.p.narrow(0, optimizer.begin(), length)),
-            5e-6);
+  EXPECT_LT(distance(optimizer.master(), reference.p.narrow(0, optimizer.begin(), length)), 5e-6);
   EXPECT_EQ(distance(values.narrow(0, optimizer.begin(), length), optimizer.master().to(at::kBFloat16)), 0);
   EXPECT_GT(distance(values, start), 1e-3);
 }
