@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Install what lacks, build, and run the tests. Each part prints its time; a failing part does not hide the others.
 #
-#   ./launch/test.sh         # all: every test, sanitizers, format, include order, clang-tidy on base, dist and data
-#   ./launch/test.sh ci      # all but sanitizers and clang-tidy
+#   ./launch/test.sh         # every test, format, include order: what CI runs
+#   ./launch/test.sh all     # the same, and sanitizers and clang-tidy on base, dist and data
 #   ./launch/test.sh fast    # the fast tests only
 #   ./launch/test.sh lint    # format, include order, samples, clang-tidy on everything
 #   ./launch/test.sh peer    # comparisons with transformers only
@@ -11,11 +11,11 @@
 # "N passed, N failed, N skipped": the tests, and one for each check or failed step. Exit status 1 when anything failed.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
-mode=${1:-all}
+mode=${1:-default}
 case $mode in
-  all | ci | fast | lint | peer) [ $# -le 1 ] || { echo "test.sh: one word at most" >&2; exit 1; } ;;
+  default | all | fast | lint | peer) [ $# -le 1 ] || { echo "test.sh: one word at most" >&2; exit 1; } ;;
   -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
-  *) echo "test.sh: unknown part $mode (known: all, ci, fast, lint, peer)" >&2; exit 1 ;;
+  *) echo "test.sh: unknown part $mode (known: all, fast, lint, peer)" >&2; exit 1 ;;
 esac
 
 results=$(mktemp -d)
@@ -69,10 +69,10 @@ if [ "$mode" != lint ]; then
   part "configure" step setup configure build
   part "build" step configure ninja -C build
 fi
-case $mode in all | ci | fast) part "fast tests" tests build tests "fast tests" build -L fast -LE peer ;; esac
-case $mode in all | ci) part "slow tests" tests build tests "slow tests" build -LE 'fast|peer' ;; esac
+case $mode in default | all | fast) part "fast tests" tests build tests "fast tests" build -L fast -LE peer ;; esac
+case $mode in default | all) part "slow tests" tests build tests "slow tests" build -LE 'fast|peer' ;; esac
 case $mode in
-  all | ci | peer)
+  default | all | peer)
     if peer_python_fits; then
       part "peer setup" step build ./launch/setup.sh --peer
       part "peer tests" tests "peer setup" tests "peer tests" build -L peer
@@ -86,12 +86,12 @@ if [ "$mode" = all ]; then
   part "sanitizer tests" tests "sanitizer build" test_sanitized
 fi
 case $mode in
-  all | ci | lint)
+  default | all | lint)
     part "format" check setup format
     part "include order" check setup python3 tests/lint/include_order.py
     part "samples" check setup python3 tests/lint/check_samples.py
     tidied=(base dist data)
     [ "$mode" = lint ] && tidied+=(trainer launch)
-    [ "$mode" = ci ] || part "clang-tidy" check setup tests/lint/tidy.sh "${tidied[@]}" ;;
+    [ "$mode" = default ] || part "clang-tidy" check setup tests/lint/tidy.sh "${tidied[@]}" ;;
 esac
 python3 launch/test_summary.py "$results"
