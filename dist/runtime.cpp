@@ -19,6 +19,7 @@
 #include "dist/mpi_communicator.h"
 #include "dist/nccl_communicator.h"
 #include "dist/staged_communicator.h"
+#include "dist/text.h"
 
 namespace spt {
 namespace {
@@ -60,20 +61,6 @@ std::string host_name() {
   return name;
 }
 
-// Every rank's `mine`, which is at most `limit` bytes.
-std::vector<std::string> gather_text(Communicator& group, const std::string& mine, int64_t limit) {
-  const at::Tensor text = at::zeros({limit}, at::kByte), all = at::zeros({group.size(), limit}, at::kByte);
-  TORCH_INTERNAL_ASSERT(static_cast<int64_t>(mine.size()) <= limit);
-  std::memcpy(text.data_ptr(), mine.data(), mine.size());
-  group.all_gather(all, text);
-  std::vector<std::string> texts;
-  for (int rank = 0; rank < group.size(); ++rank) {
-    const char* begin = static_cast<const char*>(all.data_ptr()) + rank * limit;
-    texts.emplace_back(begin, strnlen(begin, static_cast<size_t>(limit)));
-  }
-  return texts;
-}
-
 std::vector<cpu_set_t> gather_masks(Communicator& local) {
   cpu_set_t mine;
   CPU_ZERO(&mine);
@@ -104,7 +91,7 @@ void choose_threads(Communicator& local) {
 Runtime::Runtime(std::shared_ptr<JobEnd> job_end)
     : host_world_(std::make_unique<MpiCommunicator>(duplicate_comm(MPI_COMM_WORLD), job_end)), device_(at::kCPU) {
   check_launcher(size());
-  hosts_ = gather_text(*host_world_, host_name(), MPI_MAX_PROCESSOR_NAME);
+  hosts_ = all_gather_text(*host_world_, host_name());
   const std::unique_ptr<Communicator> local = ranks_of_this_host(job_end);
   local_rank_ = local->rank();
   choose_threads(*local);
@@ -133,7 +120,7 @@ at::Device Runtime::choose_device() {
 }
 
 std::vector<int> Runtime::gpu_owners() {
-  const std::vector<std::string> uuids = gather_text(*host_world_, cuda_device_uuid(device_.index()), 32);
+  const std::vector<std::string> uuids = all_gather_text(*host_world_, cuda_device_uuid(device_.index()));
   std::vector<int> owners;
   for (const std::string& uuid : uuids)
     owners.push_back(static_cast<int>(std::find(uuids.begin(), uuids.end(), uuid) - uuids.begin()));
