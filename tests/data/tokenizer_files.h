@@ -1,41 +1,22 @@
 // Small tokenizer folders written by a test.
 #pragma once
 
-#include <filesystem>
-#include <fstream>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
 #include "data/tokenizer.h"
 #include "data/tokenizer_byte_level.h"
+#include "tests/temporary_folder.h"
 
 namespace spt::test {
 
-class TokenizerFolder {
+class TokenizerFolder : public TemporaryFolder {
  public:
-  TokenizerFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "spt_tokenizer_XXXXXX").string();
-    if (!mkdtemp(name.data())) throw std::runtime_error("mkdtemp failed");
-    path_ = name;
-  }
-  ~TokenizerFolder() { std::filesystem::remove_all(path_); }
-  TokenizerFolder(const TokenizerFolder&) = delete;
-  TokenizerFolder& operator=(const TokenizerFolder&) = delete;
-
-  const std::filesystem::path& path() const { return path_; }
-  void write(const std::string& name, std::string_view bytes) const {
-    std::ofstream(path_ / name, std::ios::binary) << bytes;
-  }
-  void write_json(const std::string& name, const nlohmann::json& json) const { write(name, json.dump()); }
-  std::unique_ptr<Tokenizer> load() const { return load_tokenizer(path_); }
-
- private:
-  std::filesystem::path path_;
+  void write_json(const std::string& name, const nlohmann::json& json) const { put(name, json.dump()); }
+  std::unique_ptr<Tokenizer> load() const { return load_tokenizer(path()); }
 };
 
 inline nlohmann::json added_token(int id, const std::string& text, bool special = true) {

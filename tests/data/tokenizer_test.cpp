@@ -41,7 +41,7 @@ class TokenizerTest : public testing::TestWithParam<Kind> {
     if (kind == "ByteLevel")
       folder_.write_json("tokenizer.json", byte_level_json({"ab", "Ġab"}, parts({"a b", "Ġ ab"})));
     if (kind == "SentencePiece")
-      folder_.write("tokenizer.model",
+      folder_.put("tokenizer.model",
                     sentencepiece_model({"ab", "▁ab", "▁a", "▁", "a", "b", "l", "s", "<", ">", "/"}));
     folder_.write_json("tokenizer_config.json", kind == "ByteLevel" ? byte_level_config() : llama_config());
     tokenizer_ = folder_.load();
@@ -174,7 +174,7 @@ TEST_P(TokenizerTest, Special_FindsOnlyAddedTokens) {
 TEST(LoadTokenizerTest, TokenizerJsonGoesBeforeTheModel) {
   TokenizerFolder folder;
   folder.write_json("tokenizer.json", llama_json(kTokens, kMerges));
-  folder.write("tokenizer.model", std::string_view("not read"));
+  folder.put("tokenizer.model", "not read");
   folder.write_json("special_tokens_map.json", json{{"eos_token", {{"content", "</s>"}}}});
   const auto tokenizer = folder.load();
   EXPECT_EQ(tokenizer->sha256(), sha256_file(folder.path() / "tokenizer.json"));
@@ -183,7 +183,7 @@ TEST(LoadTokenizerTest, TokenizerJsonGoesBeforeTheModel) {
 
 TEST(LoadTokenizerTest, EosComesFromTheConfigThenTheMapThenTheModel) {
   TokenizerFolder folder;
-  folder.write("tokenizer.model", sentencepiece_model({"▁", "a"}));
+  folder.put("tokenizer.model", sentencepiece_model({"▁", "a"}));
   EXPECT_EQ(folder.load()->eos(), 2);
   folder.write_json("special_tokens_map.json", json{{"eos_token", "<s>"}});
   EXPECT_EQ(folder.load()->eos(), 1);
@@ -193,7 +193,7 @@ TEST(LoadTokenizerTest, EosComesFromTheConfigThenTheMapThenTheModel) {
 
 TEST(LoadTokenizerTest, AddedTokensOfAModelFolderAreRecognised) {
   TokenizerFolder folder;
-  folder.write("tokenizer.model", sentencepiece_model({"▁", "a", "▁a"}));
+  folder.put("tokenizer.model", sentencepiece_model({"▁", "a", "▁a"}));
   folder.write_json("tokenizer_config.json", json{{"eos_token", "<|im_end|>"},
                                                   {"add_bos_token", false},
                                                   {"added_tokens_decoder", {{"262", added_token(262, "<|im_end|>")}}}});
@@ -220,10 +220,10 @@ TEST(LoadTokenizerTest, MissingOrBrokenFilesAreBadInputNamingTheFile) {
   EXPECT_THAT(load_error(folder), HasSubstr("neither tokenizer.json nor tokenizer.model"));
   EXPECT_THROW(load_tokenizer(folder.path() / "missing"), BadInput);
   for (const char* bytes : {"", "{", "[]", "null", "{\"model\": 3}", "\xFF\xFE", "{\"model\": {\"type\": \"BPE\"}}"}) {
-    folder.write("tokenizer.json", std::string_view(bytes));
+    folder.put("tokenizer.json", bytes);
     EXPECT_THAT(load_error(folder), HasSubstr("tokenizer.json")) << bytes;
   }
-  folder.write("tokenizer.json", std::string(200000, '['));
+  folder.put("tokenizer.json", std::string(200000, '['));
   EXPECT_THAT(load_error(folder), HasSubstr("not valid JSON"));
   folder.write_json("tokenizer.json", llama_json(kTokens, kMerges));
   EXPECT_THAT(load_error(folder), HasSubstr("no eos_token"));
@@ -241,7 +241,7 @@ TEST(LoadTokenizerTest, BrokenModelsAreBadInput) {
   const std::string whole = sentencepiece_model({"▁", "a"});
   for (const std::string& bytes :
        {std::string(), std::string("not a model"), whole.substr(0, 100), std::string(100, '\xFF')}) {
-    folder.write("tokenizer.model", bytes);
+    folder.put("tokenizer.model", bytes);
     EXPECT_THAT(load_error(folder), HasSubstr("tokenizer.model"));
   }
 }

@@ -16,7 +16,7 @@
 #include "dist/mpi_communicator.h"
 #include "dist/nccl_communicator.h"
 #include "dist/staged_communicator.h"
-#include "tests/dist/ranks.h"
+#include "tests/ranks.h"
 
 namespace spt {
 namespace {

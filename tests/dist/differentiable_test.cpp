@@ -4,7 +4,7 @@
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
-#include "tests/dist/ranks.h"
+#include "tests/ranks.h"
 
 namespace spt {
 namespace {

@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/dist/ranks.h"
+#include "tests/ranks.h"
 
 namespace spt {
 namespace {

@@ -2,7 +2,7 @@
 # dist_scenario and watches how they end.
 set(spt_dist_tests "${CMAKE_CURRENT_LIST_DIR}")
 add_executable(dist_tests
-  ${spt_dist_tests}/ranks_main.cpp
+  ${spt_dist_tests}/../ranks_main.cpp
   ${spt_dist_tests}/communicator_test.cpp
   ${spt_dist_tests}/differentiable_test.cpp
   ${spt_dist_tests}/host_threads_test.cpp

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/trainer/golden.h"
-#include "tests/trainer/ranks.h"
+#include "tests/ranks.h"
 #include "trainer/eval/generator.h"
 #include "trainer/optim/schedule.h"
 #include "trainer/optim/zero_adamw.h"
@@ -16,7 +16,7 @@ namespace {
 class GoldenModel : public testing::TestWithParam<std::string> {
  protected:
   // tp over all ranks.
-  GoldenModel() : mesh_(*test_runtime, {.tp = test_runtime->size()}), golden_(GetParam()) {}
+  GoldenModel() : mesh_(job(), {.tp = job().size()}), golden_(GetParam()) {}
 
   CausalLm make(Recompute recompute = Recompute::kNone, at::ScalarType dtype = at::kFloat) {
     CausalLm model(load_model_config(golden_folder(GetParam())), mesh_.place.tp_rank, mesh_.tp->size());
@@ -105,7 +105,7 @@ INSTANTIATE_TEST_SUITE_P(Tiny, GoldenModel, testing::Values("llama", "llama_gqa"
 class GoldenRope : public testing::TestWithParam<std::string> {};
 
 TEST_P(GoldenRope, Logits_EqualTransformersTo1e4) {
-  Mesh mesh(*test_runtime, {});
+  Mesh mesh(job(), {});
   const Golden golden(GetParam());
   CausalLm model(load_model_config(golden_folder(GetParam())), 0, 1);
   model.allocate(*mesh.tp, {});

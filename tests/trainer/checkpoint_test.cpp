@@ -20,14 +20,14 @@ void put(const fs::path& path, const std::string& text) {
 
 // Every rank writes one file, as the optimizer's state is.
 void write_files(const fs::path& partial) {
-  const int rank = test_runtime->rank();
+  const int rank = job().rank();
   if (rank == 0) put(partial / "hf" / "config.json", "{}");
   put(partial / "optimizer" / ("part-" + std::to_string(rank)), std::string(10, 'x'));
 }
 
 TEST(CheckpointStore, Save_MakesAFolderThatIsTheNewestAndVerifies) {
   const SharedFolder folder;
-  const CheckpointStore store(folder / "checkpoints", test_runtime->host_world());
+  const CheckpointStore store(folder / "checkpoints", job().host_world());
   EXPECT_EQ(store.newest(), std::nullopt);
   store.save(7, write_files);
   store.save(12, write_files);
@@ -35,13 +35,13 @@ TEST(CheckpointStore, Save_MakesAFolderThatIsTheNewestAndVerifies) {
   EXPECT_NO_THROW(store.verify(7));
   EXPECT_NO_THROW(store.verify(12));
   EXPECT_EQ(store.path(7).filename(), "step-000007");
-  for (int rank = 0; rank < test_runtime->size(); ++rank)
+  for (int rank = 0; rank < job().size(); ++rank)
     EXPECT_TRUE(fs::exists(store.path(7) / "optimizer" / ("part-" + std::to_string(rank))));
 }
 
 TEST(CheckpointStore, Save_LeavesAnExistingCheckpointAlone) {
   const SharedFolder folder;
-  const CheckpointStore store(folder / "checkpoints", test_runtime->host_world());
+  const CheckpointStore store(folder / "checkpoints", job().host_world());
   store.save(7, write_files);
   store.save(7, [](const fs::path&) { ADD_FAILURE() << "written again"; });
   EXPECT_NO_THROW(store.verify(7));
@@ -49,7 +49,7 @@ TEST(CheckpointStore, Save_LeavesAnExistingCheckpointAlone) {
 
 TEST(CheckpointStore, Prune_KeepsTheNewest) {
   const SharedFolder folder;
-  Communicator& host = test_runtime->host_world();
+  Communicator& host = job().host_world();
   const CheckpointStore store(folder / "checkpoints", host);
   for (const int64_t step : {2, 9, 10, 100}) store.save(step, write_files);
   store.prune(2);
@@ -68,7 +68,7 @@ TEST(CheckpointStore, Prune_KeepsTheNewest) {
 class OneCheckpoint : public testing::Test {
  protected:
   OneCheckpoint()
-      : self_(test_runtime->host_world().split(test_runtime->rank(), 0)), store_(folder_ / "checkpoints", *self_) {
+      : self_(job().host_world().split(job().rank(), 0)), store_(folder_ / "checkpoints", *self_) {
     store_.save(3, [](const fs::path& partial) {
       put(partial / "hf" / "model.safetensors", "weights");
       put(partial / "optimizer" / "part", "moments");

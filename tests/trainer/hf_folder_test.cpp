@@ -7,7 +7,7 @@
 
 #include "tests/trainer/golden.h"
 #include "tests/trainer/messages.h"
-#include "tests/trainer/ranks.h"
+#include "tests/ranks.h"
 #include "tests/trainer/shared_folder.h"
 
 namespace spt {
@@ -89,13 +89,13 @@ TEST(SaveWeights, OfAnyTp_AreTheBitsThatWereLoaded) {
   for (const char* name : {"llama", "mistral"})
     for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
       const SharedFolder folder;
-      Mesh mesh(*test_runtime, {.tp = test_runtime->size()});
+      Mesh mesh(job(), {.tp = job().size()});
       const ModelConfig config = load_model_config(golden_folder(name));
       CausalLm model(config, mesh.place.tp_rank, mesh.tp->size());
       model.allocate(*mesh.tp, {dtype});
       load_pretrained(model, golden_folder(name));
       save_weights(folder.path(), model, *mesh.tp);
-      test_runtime->host_world().barrier();
+      job().host_world().barrier();
       const SafetensorsReader saved(folder.path()), source(golden_folder(name));
       EXPECT_EQ(saved.names(), source.names());
       EXPECT_EQ(saved.metadata().at("format"), "pt") << "transformers wants it";

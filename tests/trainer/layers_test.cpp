@@ -8,7 +8,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "tests/trainer/golden.h"
-#include "tests/trainer/ranks.h"
+#include "tests/ranks.h"
 #include "trainer/model/cross_entropy.h"
 #include "trainer/model/rotary.h"
 
@@ -25,7 +25,7 @@ at::Tensor noise(at::IntArrayRef shape, int64_t seed) {
 
 // Loss and gradients of tp ranks, each with its rows of the table, against log_softmax over the whole.
 void expect_cross_entropy_equal(int64_t n, int64_t vocab, int64_t width) {
-  Mesh mesh(*test_runtime, {.tp = test_runtime->size()});
+  Mesh mesh(job(), {.tp = job().size()});
   const int64_t rows = (vocab + mesh.tp->size() - 1) / mesh.tp->size();
   const int64_t begin = std::min(vocab, mesh.place.tp_rank * rows), valid = std::min(rows, vocab - begin);
   const at::Tensor table = noise({vocab, width}, 1), hidden = noise({n, width}, 2);
@@ -133,7 +133,7 @@ struct Bf16Case {
 class Bf16Model : public testing::TestWithParam<Bf16Case> {};
 
 TEST_P(Bf16Model, LossAndGradients_AreNearFp32s) {
-  Mesh mesh(*test_runtime, {.tp = test_runtime->size()});
+  Mesh mesh(job(), {.tp = job().size()});
   const Golden golden(GetParam().golden);
   const double count = golden.tensor("trained_count").item<double>(), exact = golden.tensor("loss_sum").item<double>();
   for (const Recompute recompute : {Recompute::kNone, Recompute::kBlock}) {

@@ -136,5 +136,13 @@ TEST_F(ModelConfigFile, TensorParallel_ThatDoesNotFitIsRefusedWithThePossibleVal
                 AllOf(HasSubstr("mesh.tp is " + std::to_string(tp)), HasSubstr("possible: 1, 2, 4")));
 }
 
+TEST_F(ModelConfigFile, TensorParallel_ThatLeavesARankWithoutVocabularyIsRefused) {
+  ModelConfig config = load(llama());
+  config.vocab_size = 6;  // runs of two: the fourth rank would get none
+  EXPECT_NO_THROW(check_tensor_parallel(config, 2));
+  EXPECT_THAT(bad_input_of([&] { check_tensor_parallel(config, 4); }),
+              AllOf(HasSubstr("vocabulary of 6"), HasSubstr("possible: 1, 2")));
+}
+
 }  // namespace
 }  // namespace spt

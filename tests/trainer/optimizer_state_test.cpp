@@ -6,7 +6,7 @@
 
 #include "tests/trainer/golden.h"
 #include "tests/trainer/messages.h"
-#include "tests/trainer/ranks.h"
+#include "tests/ranks.h"
 #include "tests/trainer/shared_folder.h"
 
 namespace spt {
@@ -40,7 +40,7 @@ TEST(RunsOf, ColumnsAreOneRunARow) {
 // 1,003.
 struct Replica {
   Replica(int tp, at::ScalarType dtype)
-      : mesh(*test_runtime, {.tp = tp}), model(load_model_config(golden_folder("mistral")), mesh.place.tp_rank, tp) {
+      : mesh(job(), {.tp = tp}), model(load_model_config(golden_folder("mistral")), mesh.place.tp_rank, tp) {
     model.allocate(*mesh.tp, {dtype, true, mesh.dp->size() * 64});
     optimizer = std::make_unique<ZeroAdamW>(model.parameters().values(), model.parameters().grads(),
                                             segments_of(model.parameters(), tp), AdamWConfig{}, *mesh.dp, mesh.world);
@@ -72,7 +72,7 @@ class OptimizerState : public testing::TestWithParam<at::ScalarType> {
   static std::vector<int> possible_tp() {
     std::vector<int> found;
     for (const int tp : {1, 2, 4})
-      if (test_runtime->size() % tp == 0) found.push_back(tp);
+      if (job().size() % tp == 0) found.push_back(tp);
     return found;
   }
 };
@@ -87,7 +87,7 @@ TEST_P(OptimizerState, SavedOnOneLayout_LoadsOnEveryOther) {
       saved.optimizer->second_moment().copy_(saved.expected(2));
       save_optimizer_state(folder.path(), saved.model.parameters(), *saved.optimizer, saved.mesh.place.dp_rank,
                            saved.mesh.place.tp_rank);
-      test_runtime->host_world().barrier();
+      job().host_world().barrier();
     }
     for (const int here : possible_tp()) {
       Replica loaded(here, GetParam());
@@ -110,13 +110,13 @@ TEST(OptimizerStateFiles, AMissingFile_IsRefusedWithTheTensorThatLacks) {
   const SharedFolder folder;
   Replica replica(1, at::kFloat);
   save_optimizer_state(folder.path(), replica.model.parameters(), *replica.optimizer, replica.mesh.place.dp_rank, 0);
-  test_runtime->host_world().barrier();
-  if (test_runtime->rank() == 0) std::filesystem::remove(folder / "dp-0000-tp-0000.safetensors");
-  test_runtime->host_world().barrier();
+  job().host_world().barrier();
+  if (job().rank() == 0) std::filesystem::remove(folder / "dp-0000-tp-0000.safetensors");
+  job().host_world().barrier();
   const std::string message =
       bad_input_of([&] { load_optimizer_state(folder.path(), replica.model.parameters(), *replica.optimizer); });
   // Rank 0's part is gone: it alone sees that something lacks.
-  EXPECT_THAT(message, HasSubstr(test_runtime->rank() == 0 ? "first_moment of model.embed_tokens.weight has 0 of"
+  EXPECT_THAT(message, HasSubstr(job().rank() == 0 ? "first_moment of model.embed_tokens.weight has 0 of"
                                                            : "nothing was thrown"));
 }
 
@@ -124,7 +124,7 @@ TEST(OptimizerStateFiles, AnotherModelsState_IsRefused) {
   const SharedFolder folder;
   Replica replica(1, at::kFloat);
   save_optimizer_state(folder.path(), replica.model.parameters(), *replica.optimizer, replica.mesh.place.dp_rank, 0);
-  test_runtime->host_world().barrier();
+  job().host_world().barrier();
   CausalLm smaller(
       [] {
         ModelConfig config = load_model_config(golden_folder("mistral"));

@@ -7,18 +7,18 @@
 
 #include "dist/text.h"
 #include "tests/temporary_folder.h"
-#include "tests/trainer/ranks.h"
+#include "tests/ranks.h"
 
 namespace spt {
 
 class SharedFolder {
  public:
   SharedFolder() {
-    if (test_runtime->rank() == 0) own_.emplace();
-    path_ = broadcast_text(test_runtime->host_world(), own_ ? own_->path().string() : "");
+    if (job().rank() == 0) own_.emplace();
+    path_ = broadcast_text(job().host_world(), own_ ? own_->path().string() : "");
   }
   // Rank 0 removes the folder when nobody needs it any more.
-  ~SharedFolder() { test_runtime->host_world().barrier(); }
+  ~SharedFolder() { job().host_world().barrier(); }
   SharedFolder(const SharedFolder&) = delete;
   SharedFolder& operator=(const SharedFolder&) = delete;
 

@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/trainer/golden.h"
-#include "tests/trainer/ranks.h"
+#include "tests/ranks.h"
 
 namespace spt {
 namespace {
@@ -58,7 +58,7 @@ class ZeroAdamWOverDp : public testing::TestWithParam<double> {  // the clipping
  protected:
   ZeroAdamWOverDp() { config_.clip_norm = GetParam(); }
 
-  Mesh mesh_{*test_runtime, {}};
+  Mesh mesh_{job(), {}};
   AdamWConfig config_;
 };
 
@@ -89,7 +89,7 @@ INSTANTIATE_TEST_SUITE_P(Clip, ZeroAdamWOverDp, testing::Values(0.0, 1.0, 1e6), 
 });
 
 TEST(ZeroAdamW, Bf16Values_FollowAnFp32Master) {
-  Mesh mesh(*test_runtime, {});
+  Mesh mesh(job(), {});
   at::Tensor values = numbers(1).to(at::kBFloat16), grads = at::zeros({kLength}, at::kFloat);
   AdamWConfig config;
   ZeroAdamW optimizer(values, grads, kSegments, config, *mesh.dp, mesh.world);
@@ -110,14 +110,14 @@ TEST(ZeroAdamW, Bf16Values_FollowAnFp32Master) {
 }
 
 TEST(ZeroAdamW, Fp32Values_AreTheirOwnMaster) {
-  Mesh mesh(*test_runtime, {});
+  Mesh mesh(job(), {});
   at::Tensor values = numbers(1).to(at::kFloat);
   ZeroAdamW optimizer(values, at::zeros({kLength}, at::kFloat), kSegments, {}, *mesh.dp, mesh.world);
   EXPECT_FALSE(optimizer.has_master());
 }
 
 TEST(ZeroAdamW, WhatEveryTpRankHolds_CountsOnceInTheNorm) {
-  Mesh mesh(*test_runtime, {.tp = test_runtime->size()});
+  Mesh mesh(job(), {.tp = job().size()});
   const double tp = mesh.tp->size();
   at::Tensor values = at::zeros({32}, at::kFloat), grads = at::ones({32}, at::kFloat);
   ZeroAdamW optimizer(values, grads, {{0, 16, true, 1.0}, {16, 32, false, 1.0 / tp}}, {}, *mesh.dp, mesh.world);

@@ -159,16 +159,19 @@ void check_vocabulary(const ModelConfig& config, int64_t tokens, const fs::path&
 }
 
 void check_tensor_parallel(const ModelConfig& config, int tp) {
-  const auto divides = [&](int64_t n) {
-    return config.heads % n == 0 && config.kv_heads % n == 0 && config.intermediate_size % n == 0;
+  const auto fits = [&](int64_t n) {
+    const int64_t vocabulary_rows = (config.vocab_size + n - 1) / n;  // of each rank but the last
+    return config.heads % n == 0 && config.kv_heads % n == 0 && config.intermediate_size % n == 0 &&
+           (n - 1) * vocabulary_rows < config.vocab_size;
   };
-  if (divides(tp)) return;
+  if (fits(tp)) return;
   std::string possible;
   for (int64_t n = 1; n <= config.kv_heads; ++n)
-    if (divides(n)) possible += (possible.empty() ? "" : ", ") + std::to_string(n);
+    if (fits(n)) possible += (possible.empty() ? "" : ", ") + std::to_string(n);
   throw BadInput(fmt::format(
-      "mesh.tp is {}, but must divide the model's {} heads, {} key/value heads and MLP width {}; possible: {}", tp,
-      config.heads, config.kv_heads, config.intermediate_size, possible));
+      "mesh.tp is {}, but must divide the model's {} heads, {} key/value heads and MLP width {}, and leave every rank "
+      "a row of the vocabulary of {}; possible: {}",
+      tp, config.heads, config.kv_heads, config.intermediate_size, config.vocab_size, possible));
 }
 
 }  // namespace spt

@@ -46,7 +46,7 @@ ModelConfig load_model_config(const std::filesystem::path& folder);
 void check_vocabulary(const ModelConfig& config, int64_t tokens, const std::filesystem::path& folder);
 
 // Throws BadInput with the values of tp that the model allows unless tp divides heads, key/value heads and the MLP's
-// width.
+// width, and every rank gets a row of the vocabulary (cut into runs of ceil(vocab_size / tp)).
 void check_tensor_parallel(const ModelConfig& config, int tp);
 
 }  // namespace spt

@@ -1,10 +1,10 @@
 #include <cstdio>
 #include <string>
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include "dist/watchdog.h"
-#include "tests/dist/ranks.h"
+#include "tests/ranks.h"
 
 namespace spt {
 namespace {
@@ -35,9 +35,10 @@ Runtime& job() {
 }  // namespace spt
 
 int main(int argc, char** argv) {
-  testing::InitGoogleTest(&argc, argv);
+  testing::InitGoogleMock(&argc, argv);
   return spt::run_distributed(argc, argv, [](spt::Runtime& runtime) {
     spt::current = &runtime;
+    // A test that fails on one rank alone would leave the others waiting.
     spt::watch_collectives(60, runtime.rank(), runtime.hosts()[static_cast<size_t>(runtime.rank())]);
     if (runtime.rank() > 0) {
       auto& listeners = testing::UnitTest::GetInstance()->listeners();
