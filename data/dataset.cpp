@@ -48,6 +48,11 @@ CorpusInfo read_info(const H5Reader& file) {
 
 }  // namespace
 
+int64_t Batch::trained_tokens() const {
+  const std::span values(labels.const_data_ptr<int64_t>(), static_cast<size_t>(labels.numel()));
+  return std::ranges::count_if(values, [](int64_t label) { return label != kNotTrained; });
+}
+
 Dataset::Dataset(const std::filesystem::path& path, int64_t max_tokens) : file_(std::make_unique<H5Reader>(path)) {
   if (max_tokens < 0)
     throw BadInput(fmt::format("{}: max_tokens is {}, expected at least 1", path.string(), max_tokens));
@@ -135,7 +140,7 @@ Batch Dataset::batch(std::span<const int64_t> rows) const {
       if (tokens[t] < 0 || trained[t] > 1)
         fail_damaged(*file_, fmt::format("row {} has token {} with mask {}", row, tokens[t], trained[t]));
       ids[at] = tokens[t];
-      labels[at] = t + 1 < length && trained[t + 1] != 0 ? tokens[t + 1] : -100;
+      labels[at] = t + 1 < length && trained[t + 1] != 0 ? tokens[t + 1] : kNotTrained;
     }
   }
   starts[rows.size()] = static_cast<int32_t>(at);

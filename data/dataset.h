@@ -16,11 +16,16 @@ namespace spt {
 
 class H5Reader;
 
+// The label of a position that the loss does not ask for.
+inline constexpr int64_t kNotTrained = -100;
+
 // Several examples end to end, no padding. With n examples of T tokens in all:
 struct Batch {
   at::Tensor ids;     // int64 [T]
-  at::Tensor labels;  // int64 [T]: the token that follows at this position if it is trained, else -100
+  at::Tensor labels;  // int64 [T]: the token that follows at this position if it is trained, else kNotTrained
   at::Tensor starts;  // int32 [n+1]: example i is [starts[i], starts[i+1])
+
+  int64_t trained_tokens() const;  // labels that the loss asks for
 };
 
 class Dataset {

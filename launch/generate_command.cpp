@@ -13,6 +13,7 @@
 #include "data/utf8.h"
 #include "dist/mesh.h"
 #include "dist/text.h"
+#include "dist/watchdog.h"
 #include "launch/commands.h"
 #include "trainer/eval/generator.h"
 #include "trainer/hf_folder.h"
@@ -88,6 +89,7 @@ class GenerateJob {
                  results.push_back({mine[i].number, result_of(questions_[mine[i].number], continuation)});
              });
     std::vector<json> rows(questions_.size());
+    watch_collectives(0, "");  // ranks with short answers may wait for hours
     for (const std::string& part : all_gather_text(runtime_.host_world(), results.dump()))
       for (json& result : json::parse(part)) rows[result[0].get<size_t>()] = std::move(result[1]);
     if (runtime_.rank() == 0) options_.out.empty() ? print(rows) : write(rows);
@@ -107,8 +109,10 @@ class GenerateJob {
       throw BadInput(fmt::format("--temperature is {}, must be finite and at least 0", options_.sampling.temperature));
     if (!(options_.sampling.top_p > 0 && options_.sampling.top_p <= 1))
       throw BadInput(fmt::format("--top-p is {}, must be above 0 and at most 1", options_.sampling.top_p));
-    if (options_.sampling.max_new_tokens < 1)
-      throw BadInput(fmt::format("--max-new-tokens is {}, must be at least 1", options_.sampling.max_new_tokens));
+    constexpr int64_t kMostNewTokens = 1'000'000'000;
+    if (options_.sampling.max_new_tokens < 1 || options_.sampling.max_new_tokens > kMostNewTokens)
+      throw BadInput(fmt::format("--max-new-tokens is {}, must be at least 1 and at most {}",
+                                 options_.sampling.max_new_tokens, kMostNewTokens));
     if (options_.batch < 1) throw BadInput(fmt::format("--batch is {}, must be at least 1", options_.batch));
     if (!options_.out.empty() && fs::exists(options_.out))
       throw BadInput(fmt::format("{} exists; remove it or choose another --out", options_.out.string()));

@@ -56,7 +56,7 @@ class Row {
     const int64_t* labels = batch.labels.const_data_ptr<int64_t>();
     ids_.assign(ids, ids + batch.ids.numel());
     for (int64_t i = 0; i < size(); ++i) {
-      const Part part = i > 0 && labels[i - 1] != -100 ? Part::kTrained : Part::kContext;
+      const Part part = i > 0 && labels[i - 1] != kNotTrained ? Part::kTrained : Part::kContext;
       if (spans_.empty() || spans_.back().part != part) spans_.push_back({part, i, i});
       spans_.back().end = i + 1;
     }

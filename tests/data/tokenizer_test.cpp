@@ -41,8 +41,7 @@ class TokenizerTest : public testing::TestWithParam<Kind> {
     if (kind == "ByteLevel")
       folder_.write_json("tokenizer.json", byte_level_json({"ab", "Ġab"}, parts({"a b", "Ġ ab"})));
     if (kind == "SentencePiece")
-      folder_.put("tokenizer.model",
-                    sentencepiece_model({"ab", "▁ab", "▁a", "▁", "a", "b", "l", "s", "<", ">", "/"}));
+      folder_.put("tokenizer.model", sentencepiece_model({"ab", "▁ab", "▁a", "▁", "a", "b", "l", "s", "<", ">", "/"}));
     folder_.write_json("tokenizer_config.json", kind == "ByteLevel" ? byte_level_config() : llama_config());
     tokenizer_ = folder_.load();
   }
