@@ -112,6 +112,14 @@ void Dataset::require_tokenizer(const std::string& sha256, const std::filesystem
                              info_.tokenizer_sha256, model.string(), sha256, model.string()));
 }
 
+void Dataset::require_lengths(int64_t max_positions) const {
+  const auto longest = std::max_element(lengths_.begin(), lengths_.end());
+  if (*longest > max_positions)
+    fail(*file_, fmt::format("has examples of {} tokens, the model takes {} (max_position_embeddings): set "
+                             "data.max_tokens, or prepare it again with --max-tokens {}",
+                             *longest, max_positions, max_positions));
+}
+
 Batch Dataset::batch(std::span<const int64_t> rows) const {
   int64_t total = 0;
   for (const int64_t row : rows) {

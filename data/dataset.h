@@ -43,6 +43,8 @@ class Dataset {
   std::string source(int64_t row) const;
   // Throws BadInput unless the corpus was made with the tokenizer whose file has this hash; `model` names it.
   void require_tokenizer(const std::string& sha256, const std::filesystem::path& model) const;
+  // Throws BadInput when an example is longer than `max_positions`, the model's limit.
+  void require_lengths(int64_t max_positions) const;
 
   // Reads just these rows. Throws BadInput on a failed checksum and on impossible token ids.
   Batch batch(std::span<const int64_t> rows) const;

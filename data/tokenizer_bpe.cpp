@@ -25,6 +25,7 @@ size_t slot_of(uint64_t pair, size_t slots) {
 
 }  // namespace
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): its texts are moved from, through a binding
 Bpe::Bpe(Vocabulary vocabulary, const Merges& merges, const Options& options)
     : fuse_unk_(options.fuse_unk), ignore_merges_(options.ignore_merges) {
   int64_t highest = -1;
@@ -52,7 +53,7 @@ Bpe::Bpe(Vocabulary vocabulary, const Merges& merges, const Options& options)
   cuts_at_marks_ = ids_.contains(kMark) && std::ranges::none_of(tokens_, has_mark_inside);
   merges_.assign(std::bit_ceil(2 * merges.size() + 2), Merge{kNoPair, 0, 0});
   for (size_t rank = 0; rank < merges.size(); ++rank) {
-    const auto& [left, right] = merges[rank];
+    const std::string &left = merges[rank].first, &right = merges[rank].second;
     const auto known = [&](const std::string& token) {
       const auto found = id(token);
       if (found) return *found;
@@ -150,7 +151,7 @@ void Bpe::merge_word(std::string_view word, std::vector<int32_t>& ids) const {
   };
   for (int32_t i = 0; i < count; ++i)
     if (const auto found = candidate(i)) candidates.push_back(*found);
-  std::priority_queue<Candidate> queue(std::less<Candidate>(), std::move(candidates));
+  std::priority_queue<Candidate, std::vector<Candidate>, std::less<>> queue(std::less<>(), std::move(candidates));
   while (!queue.empty()) {
     const Candidate top = queue.top();
     queue.pop();

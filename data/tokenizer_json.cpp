@@ -13,9 +13,9 @@ namespace {
 using Json = nlohmann::json;
 
 const Json& part(const Json& json, const char* key) {
-  static const Json none;
+  static const Json kNone;
   const auto found = json.find(key);
-  return found == json.end() ? none : *found;
+  return found == json.end() ? kNone : *found;
 }
 
 std::string text_or_empty(const Json& json, const char* key) {

@@ -37,7 +37,7 @@ class WordCache {
  private:
   static constexpr size_t kEntries = 1 << 16, kWordBytes = 48;
   struct Hash : std::hash<std::string_view> {
-    using is_transparent = void;
+    using is_transparent = void;  // NOLINT(readability-identifier-naming): the standard library's name
   };
   bool look_up(std::string_view word, std::vector<int32_t>& ids) const;
   void remember(std::string_view word, std::vector<int32_t> ids) const;

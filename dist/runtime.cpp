@@ -92,7 +92,7 @@ void choose_threads(Communicator& local) {
 
 }  // namespace
 
-Runtime::Runtime(std::shared_ptr<JobEnd> job_end)
+Runtime::Runtime(const std::shared_ptr<JobEnd>& job_end)
     : host_world_(std::make_unique<MpiCommunicator>(duplicate_comm(MPI_COMM_WORLD), job_end)), device_(at::kCPU) {
   check_launcher(size());
   watch_collectives(kStartLimitSeconds, "the built-in limit");

@@ -39,7 +39,7 @@ class Runtime {
 
  private:
   friend int run_distributed(int argc, char** argv, const std::function<ExitStatus(Runtime&)>& body);
-  explicit Runtime(std::shared_ptr<JobEnd> job_end);
+  explicit Runtime(const std::shared_ptr<JobEnd>& job_end);
   // GPU (local rank modulo the host's GPUs), or CPU where no rank sees one. Throws BadInput when only some do.
   at::Device choose_device(int local_rank);
   // The lowest rank that shares each rank's GPU.

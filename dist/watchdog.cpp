@@ -33,7 +33,7 @@ class Watchdog {
     const std::lock_guard lock(mutex_);
     rank_ = rank;
     host_ = host;
-    if (!thread_.joinable()) thread_ = std::jthread([this](std::stop_token stop) { look(stop); });
+    if (!thread_.joinable()) thread_ = std::jthread([this](const std::stop_token& stop) { look(stop); });
   }
   void set_step(long step) {
     const std::lock_guard lock(mutex_);

@@ -67,7 +67,9 @@ class GenerateJob {
         tokenizer_((check_options(), load_tokenizer(options.model))),
         mesh_(runtime, config_.mesh),
         model_(load_model_config(options.model), mesh_.place.tp_rank, mesh_.tp->size()) {
-    check_same_view(runtime, {{"model " + options.model.string(), hash_folder(options.model)}});
+    std::vector<Seen> seen{{"model " + options.model.string(), hash_folder(options.model)}};
+    if (!options.input.empty()) seen.push_back({"questions " + options.input.string(), hash_file_ends(options.input)});
+    check_same_view(runtime, seen);
     check_vocabulary(model_.config(), tokenizer_->size(), options.model);
     choose_template();
     read_questions();
@@ -125,6 +127,7 @@ class GenerateJob {
     if (!options_.chat_template.empty()) {
       template_ = ChatTemplate::load(options_.chat_template);
     } else if (const auto spt = load_spt_json(options_.model)) {
+      writes_roles_ = spt->arm == Arm::kRole;
       template_ = ChatTemplate::parse(spt->template_text, (options_.model / "spt.json").string() + ": template");
     } else {
       template_ = ChatTemplate::load("spt");
@@ -138,15 +141,23 @@ class GenerateJob {
       add("--prompt", std::to_string(questions_.size() + 1), {prompt}, std::nullopt);
     }
     if (options_.input.empty()) return;
-    RecordReader reader(options_.input, {RecordFormat::kAuto, RecordUse::kPrompts});
-    while (const auto record = reader.next())
+    RecordReader reader(options_.input, {RecordFormat::kAuto, RecordUse::kPrompts,
+                                         template_ ? template_->role_prefix() : std::string()});
+    while (auto record = reader.next()) {
+      // As in training: a model of the role arm has read its role at the head of the first answer.
+      if (writes_roles_ && record->role && record->turns.size() > 1)
+        record->turns[1] = *record->role + "\n\n" + record->turns[1];
       add(fmt::format("{}:{}", options_.input.string(), record->line), record->id, record->turns, record->system);
+    }
   }
 
   void add(const std::string& where, const std::string& id, const std::vector<std::string>& turns,
            const std::optional<std::string>& system) {
     if (!template_ && turns.size() > 1)
       throw BadInput(fmt::format("{}: question {} has several turns, which --template none cannot join", where, id));
+    if (!template_ && system)
+      throw BadInput(
+          fmt::format("{}: question {} has a system message, for which --template none has no place", where, id));
     questions_.push_back(
         {id, turns.back(),
          template_ ? template_->encode_prompt(turns, system, *tokenizer_) : tokenizer_->encode_with_special(turns[0])});
@@ -200,6 +211,7 @@ class GenerateJob {
   Mesh mesh_;
   CausalLm model_;
   std::optional<ChatTemplate> template_;  // none with --template none
+  bool writes_roles_ = false;             // a model of the role arm, with its own template
   std::vector<Question> questions_;
 };
 

@@ -41,4 +41,6 @@ while :; do
   status=$?
   kill -0 "$job" 2>/dev/null || break  # a trap interrupts wait: the job still runs
 done
+# Interrupted just as the job ended: its own status is still to be had.
+[ "$status" -le 128 ] || { wait "$job"; final=$?; [ "$final" -eq 127 ] || status=$final; }
 exit "$status"

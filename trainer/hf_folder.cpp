@@ -121,9 +121,13 @@ void save_model_files(const fs::path& folder, const ModelFiles& source, at::Scal
   json settings = source.contains(kTokenizerConfig)
                       ? json::parse(source.at(kTokenizerConfig))
                       : json{{"tokenizer_class", "LlamaTokenizer"}, {"bos_token", tokenizer.bos_text()}};
-  // Classes of their own rebuild parts of tokenizer.json (transformers 5: GPT2Tokenizer drops a digit splitter); this
-  // one takes the file as it is, so the ids are those of the corpus.
-  if (source.contains("tokenizer.json")) settings["tokenizer_class"] = "PreTrainedTokenizerFast";
+  // Classes of transformers 5 rebuild parts of tokenizer.json. Llama's makes of a "▁" put in front what the corpus has;
+  // others lose what it has (GPT2Tokenizer drops a digit splitter), and PreTrainedTokenizerFast takes the file as it
+  // is.
+  const std::string tokenizer_class = settings.value("tokenizer_class", "");
+  if (source.contains("tokenizer.json") && tokenizer_class != "LlamaTokenizer" &&
+      tokenizer_class != "LlamaTokenizerFast")
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast";
   settings["eos_token"] = tokenizer.eos_text();
   settings["chat_template"] = chat_template.jinja(tokenizer);
   write_json(folder / kTokenizerConfig, settings);

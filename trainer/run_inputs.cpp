@@ -53,24 +53,19 @@ std::unique_ptr<Dataset> open_corpus(const char* key, const fs::path& path, cons
     corpus = std::make_unique<Dataset>(path, config.data.max_tokens.value_or(0));
     corpus->require_tokenizer(tokenizer.sha256(), config.model.path);
     corpus->verify();
+    corpus->require_lengths(model.max_positions);
     if (config.data.max_tokens) require_trained_tokens(*corpus, *config.data.max_tokens);
   } catch (const BadInput& error) {
     throw BadInput(fmt::format("{}: {}", key, error.what()));
   }
-  const int64_t longest = *std::max_element(corpus->lengths().begin(), corpus->lengths().end());
-  if (longest > model.max_positions)
-    throw BadInput(fmt::format("{} ({}) has examples of {} tokens, the model takes {}: set data.max_tokens",
-                               path.string(), key, longest, model.max_positions));
   return corpus;
 }
 
 }  // namespace
 
 void check_run_folder(const RunConfig& config) {
+  require_writable_below(config.run.dir, "run.dir");
   std::error_code error;
-  fs::path nearest = fs::absolute(config.run.dir);
-  while (!fs::exists(nearest, error) && nearest.has_relative_path()) nearest = nearest.parent_path();
-  require_writable(nearest, "run.dir");
   const fs::path stored = config.run.dir / "config.yaml";
   if (!fs::exists(stored, error)) return;
   const std::vector<std::string> changed = differences(load_run_config(stored, {}), config);

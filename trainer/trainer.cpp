@@ -107,6 +107,9 @@ ExitStatus Trainer::run() {
                               hash_file_ends(config_.run.dir / "run.lock")}});
 
   const std::optional<int64_t> checkpoint = checkpoints_.newest();
+  if (checkpoint && config_.checkpoint.resume == Resume::kNever)
+    throw BadInput(fmt::format("{} has a checkpoint and checkpoint.resume is never; choose another run.dir",
+                               checkpoints_.path(*checkpoint).string()));
   int64_t done = checkpoint.value_or(0);
   if (checkpoint) {
     checkpoints_.verify(done);
@@ -182,9 +185,6 @@ void Trainer::load(std::optional<int64_t> checkpoint) {
   // Slices of equal length over dp, each beginning on a full cache line.
   constexpr int64_t kSliceMultiple = 64;
   const at::ScalarType dtype = scalar_type(config_.model.dtype, runtime_.device());
-  if (checkpoint && config_.checkpoint.resume == Resume::kNever)
-    throw BadInput(fmt::format("{} has a checkpoint and checkpoint.resume is never; choose another run.dir",
-                               checkpoints_.path(*checkpoint).string()));
   model_.allocate(*mesh_.tp, {dtype, true, mesh_.dp->size() * kSliceMultiple, config_.model.recompute});
   optimizer_ = std::make_unique<ZeroAdamW>(model_.parameters().values(), model_.parameters().grads(),
                                            segments_of(model_.parameters(), mesh_.tp->size()), config_.optimizer,
