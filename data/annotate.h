@@ -38,7 +38,7 @@ struct AnnotateStatistics {
   int64_t kept = 0;          // had a role before
   int64_t neutral = 0;       // got the role written by hand
   int64_t roles = 0;         // got a role from the model
-  int64_t asked_again = 0;   // more than one answer was needed, or asked for in vain
+  int64_t asked_again = 0;   // took more than one answer, with or without success
   int64_t no_role = 0;       // no answer passed
   int64_t no_answer = 0;     // none came: asked again by the next call
   int64_t from_journal = 0;  // answers that were there when it began
@@ -68,6 +68,7 @@ class Annotation {
   void finish();
 
   const AnnotateStatistics& statistics() const { return statistics_; }
+  bool is_done() const { return statistics_.done() == statistics_.records; }
   // For what is still to be asked, if every first answer passes.
   TokenUsage estimate() const;
   bool keeps_journal() const { return last_line_ < input_lines_; }

@@ -78,13 +78,13 @@ void AnnotationJournal::read(const AnnotationSource& source, bool replace) {
   std::ifstream file(path_, std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   if (!file) fail("reading");
+  const json expected = header_of(source);
   json header;
   int64_t number = 0;
   size_t whole = 0;  // bytes up to the last line end
   try {
     // A first line without its end must be the beginning of ours: nobody's file is cut by mistake.
-    if (text.find('\n') == std::string::npos && !header_of(source).dump().starts_with(text))
-      throw BadInput("no first line");
+    if (text.find('\n') == std::string::npos && !expected.dump().starts_with(text)) throw BadInput("no first line");
     for (size_t end; (end = text.find('\n', whole)) != std::string::npos; whole = end + 1) {
       const json line = json::parse(text.begin() + static_cast<std::ptrdiff_t>(whole),
                                     text.begin() + static_cast<std::ptrdiff_t>(end));
@@ -104,10 +104,10 @@ void AnnotationJournal::read(const AnnotationSource& source, bool replace) {
                     path_.string(), number, error.what()));
   }
   answers_ = static_cast<int64_t>(found_.size());
-  if (answers_ > 0 && header != header_of(source)) {
+  if (answers_ > 0 && header != expected) {
     if (!replace) {
       std::string differs;
-      for (const auto& [key, value] : header_of(source).items())
+      for (const auto& [key, value] : expected.items())
         if (!header.contains(key) || header[key] != value) differs += (differs.empty() ? "" : ", ") + key;
       throw BadInput(
           fmt::format("{}: holds {} answers of another annotation (what differs: {}): choose another --out to keep "
