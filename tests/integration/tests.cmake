@@ -27,3 +27,6 @@ spt_integration_test(annotate_key annotate_test.py KeyTest 180)
 spt_integration_test(annotate_resume annotate_test.py ResumeTest 300)
 spt_integration_test(annotate_field annotate_model_test.py RoleFromTest 180)
 spt_integration_test(annotate_checkpoint annotate_model_test.py CheckpointTest 300)
+# With a real model; skips where its server is not installed.
+spt_integration_test(real_endpoint real_endpoint_test.py RealEndpointTest 600)
+set_tests_properties(integration.real_endpoint PROPERTIES LABELS real SKIP_REGULAR_EXPRESSION "^SKIPPED")
