@@ -71,6 +71,7 @@ AnnotationJournal::AnnotationJournal(fs::path path, const AnnotationSource& sour
 AnnotationJournal::~AnnotationJournal() {
   if (descriptor_ < 0) return;
   if (answers_ == 0) unlink(path_.c_str());
+  fsync(descriptor_);  // after an error, too, what was paid for is safe
   close(descriptor_);
 }
 

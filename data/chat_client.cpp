@@ -1,16 +1,11 @@
 #include "data/chat_client.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
-#include <fstream>
-#include <iterator>
 #include <list>
 #include <random>
 #include <set>
 
-#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -25,7 +20,6 @@
 namespace spt {
 namespace {
 
-namespace fs = std::filesystem;
 using Clock = Pace::Clock;
 
 constexpr size_t kMaxResponseBytes = 4 << 20;
@@ -47,16 +41,6 @@ std::string part_of(CURLU* url, CURLUPart part) {
   std::string copy = text;
   curl_free(text);
   return copy;
-}
-
-bool is_loopback(const std::string& host) {
-  in_addr v4{};
-  in6_addr v6{};
-  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) return (ntohl(v4.s_addr) >> 24) == 127;
-  const bool in_brackets = host.size() > 2 && host.front() == '[' && host.back() == ']';
-  if (in_brackets && inet_pton(AF_INET6, host.substr(1, host.size() - 2).c_str(), &v6) == 1)
-    return IN6_IS_ADDR_LOOPBACK(&v6);
-  return host == "localhost";
 }
 
 // Checks the endpoint's URL and completes its path. Messages do not repeat it: there may be secrets in it.
@@ -81,42 +65,7 @@ Url complete_url(const ChatEndpoint& endpoint) {
   return {part_of(url.get(), CURLUPART_URL), host};
 }
 
-void check_numbers(const ChatEndpoint& endpoint) {
-  const auto at_least = [](const char* option, double value, double least) {
-    if (!(value >= least && std::isfinite(value)))
-      throw BadInput(fmt::format("{} is {}, must be at least {}", option, value, least));
-  };
-  at_least("--concurrency", static_cast<double>(endpoint.concurrency), 1);
-  at_least("--tries", static_cast<double>(endpoint.tries), 1);
-  at_least("--requests-per-minute", endpoint.requests_per_minute, 0);
-  at_least("--tokens-per-minute", endpoint.tokens_per_minute, 0);
-  at_least("--connect-timeout", endpoint.connect_timeout_s, 0.001);
-  at_least("--timeout", endpoint.timeout_s, 0.001);
-  at_least("--retry-delay", endpoint.retry_delay_s, 0);
-}
-
 }  // namespace
-
-ApiKey load_api_key(const std::string& variable, const fs::path& file) {
-  ApiKey key;
-  if (!file.empty()) {
-    std::ifstream stream(file, std::ios::binary);
-    std::string text(8192, '\0');
-    stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-    if (stream.bad() || (stream.gcount() == 0 && !stream.eof()))
-      throw BadInput(fmt::format("--key-file: {}: cannot be read: {}", file.string(), std::strerror(errno)));
-    text.resize(static_cast<size_t>(stream.gcount()));
-    const size_t begin = text.find_first_not_of(" \t\r\n");
-    if (begin == std::string::npos) throw BadInput(fmt::format("--key-file: {}: is empty", file.string()));
-    key = {text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1), file.string()};
-  } else if (!variable.empty()) {
-    const char* value = std::getenv(variable.c_str());
-    key = {value != nullptr ? value : "", "the environment variable " + variable};
-  }
-  if (!std::all_of(key.value.begin(), key.value.end(), [](char c) { return c > ' ' && c < 0x7f; }))
-    throw BadInput(fmt::format("the key in {} is not one word of printable ASCII characters", key.origin));
-  return key;
-}
 
 // A prompt on its way, through all its tries.
 struct ChatTransfer {
@@ -134,13 +83,10 @@ class ChatClient::Session {
  public:
   explicit Session(ChatEndpoint endpoint)
       : endpoint_(std::move(endpoint)),
-        url_((check_numbers(endpoint_), complete_url(endpoint_))),
+        url_((check_endpoint(endpoint_), complete_url(endpoint_))),
         extra_(parse_chat_extra("--request", endpoint_.extra)),
         requests_(endpoint_.requests_per_minute),
         tokens_(endpoint_.tokens_per_minute) {
-    std::error_code error;
-    if (!endpoint_.ca_file.empty() && !fs::is_regular_file(endpoint_.ca_file, error))
-      throw BadInput(fmt::format("--ca-file: {}: no such file", endpoint_.ca_file.string()));
     for (const std::string& line : {std::string("Content-Type: application/json"),
                                     endpoint_.key.value.empty() ? "" : "Authorization: Bearer " + endpoint_.key.value})
       if (!line.empty()) headers_.reset(curl_slist_append(headers_.release(), line.c_str()));
