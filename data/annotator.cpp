@@ -84,7 +84,7 @@ void AnnotatorConfig::Checks::validate(std::vector<std::string>& errors) const {
   if (max_words < std::max<int64_t>(min_words, 1))
     errors.push_back(fmt::format("max_words is {}, must be at least min_words ({}) and 1", max_words, min_words));
   if (answer_words < 0) errors.push_back(fmt::format("answer_words is {}, must be at least 0", answer_words));
-  if (prefix.find('\n') != std::string::npos) errors.push_back("prefix has a line end in it");
+  if (prefix.find('\n') != std::string::npos) errors.emplace_back("prefix has a line end in it");
 }
 
 void AnnotatorConfig::validate(std::vector<std::string>& errors) const {
@@ -95,11 +95,11 @@ void AnnotatorConfig::validate(std::vector<std::string>& errors) const {
   placeholder("question", question, "{question}");
   placeholder("correction", correction, "{fault}");
   if (example.question.empty() != example.role.empty())
-    errors.push_back("example.question and example.role go together: give both or none");
+    errors.emplace_back("example.question and example.role go together: give both or none");
   if (attempts < 1) errors.push_back(fmt::format("attempts is {}, must be at least 1", attempts));
   if (max_new_tokens < 1) errors.push_back(fmt::format("max_new_tokens is {}, must be at least 1", max_new_tokens));
   if (neutral.role.empty() && !(neutral.answers.empty() && neutral.ids.empty()))
-    errors.push_back("neutral.role is missing: neutral.answers and neutral.ids name records that get it");
+    errors.emplace_back("neutral.role is missing: neutral.answers and neutral.ids name records that get it");
 }
 
 Annotator::Annotator(const std::string& name_or_file) {
