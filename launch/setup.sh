@@ -68,6 +68,7 @@ libgtest-dev gtest/gtest.h
 libgmock-dev gmock/gmock.h
 libpcre2-dev pcre2.h
 libssl-dev openssl/evp.h
+libcurl4-openssl-dev curl/curl.h
 zlib1g-dev zlib.h
 HEADERS
   )

@@ -2,7 +2,7 @@
 # Install what lacks, build, and run the tests. Each part prints its time; a failing part does not hide the others.
 #
 #   ./launch/test.sh         # every test, sanitizers, clang-tidy on base, dist and data: what CI runs
-#   ./launch/test.sh all     # the same, and what takes longest
+#   ./launch/test.sh all     # the same, and what takes longest: a real endpoint
 #   ./launch/test.sh fast    # the fast tests only
 #   ./launch/test.sh lint    # format, include order, samples, clang-tidy on everything
 #   ./launch/test.sh peer    # comparisons with transformers only
@@ -71,7 +71,7 @@ if [ "$mode" != lint ]; then
   part "build" step configure ninja -C build
 fi
 case $mode in default | all | fast) part "fast tests" tests build tests "fast tests" build -L fast -LE peer ;; esac
-case $mode in default | all) part "slow tests" tests build tests "slow tests" build -LE 'fast|peer' ;; esac
+case $mode in default | all) part "slow tests" tests build tests "slow tests" build -LE 'fast|peer|real' ;; esac
 case $mode in
   default | all | peer)
     if peer_python_fits; then
@@ -82,6 +82,7 @@ case $mode in
       leave_out "peer tests" tests "the packages are pinned for CPython 3.11 to 3.13, here is $(python3 --version)"
     fi ;;
 esac
+[ "$mode" = all ] && part "real endpoint" tests build tests "real endpoint" build -L real
 if [ "$mode" = all ] || [ "$mode" = default ]; then
   part "sanitizer configure" step setup configure build-asan -DSPT_SANITIZE=address,undefined
   part "sanitizer build" step "sanitizer configure" build_sanitized
