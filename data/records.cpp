@@ -264,7 +264,7 @@ std::optional<Record> RecordReader::next() {
   const bool ends_with_user = record.turns.size() % 2 == 1;
   if (options_.use == RecordUse::kPrompts) {
     if (!ends_with_user) record.turns.pop_back();
-  } else {
+  } else if (options_.use == RecordUse::kTraining) {
     if (record.turns.size() < 2) line.fail("the record has no assistant turn: add the answer or remove the record");
     if (ends_with_user) {
       record.turns.pop_back();

@@ -46,8 +46,8 @@ struct Record {
 
 // kTraining: every record ends with an assistant turn (a trailing user turn is dropped and counted; a record without
 // any assistant turn is an error). kPrompts: every record ends with a user turn (an assistant turn after it is
-// dropped).
-enum class RecordUse { kTraining, kPrompts };
+// dropped). kAny: records as they are, for looking at them.
+enum class RecordUse { kTraining, kPrompts, kAny };
 
 struct RecordOptions {
   RecordFormat format = RecordFormat::kAuto;  // kAuto: told from the first record

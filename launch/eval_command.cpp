@@ -83,6 +83,9 @@ std::vector<Work> open_tasks(const EvalConfig& config, const Tokenizer& tokenize
   std::vector<Work> work;
   for (const fs::path& file : config.eval.tasks) {
     Task task = load_task(file);
+    if (task.kind != TaskKind::kPerplexity)
+      throw BadInput(
+          fmt::format("{}: kind {} is not run by this version", file.string(), fields_detail::format_any(task.kind)));
     auto corpus = std::make_unique<Dataset>(config.eval.data.root / task.data.path);
     corpus->require_tokenizer(tokenizer.sha256(), config.model.path);
     corpus->verify();

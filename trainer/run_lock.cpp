@@ -69,7 +69,34 @@ bool is_gone(const json& holder) {
   return pid > 0 && ((kill(pid, 0) != 0 && errno == ESRCH) || is_zombie(pid));
 }
 
+// A lock file that is there.
+struct Held {
+  std::string who;
+  seconds silence;
+  bool is_stale;  // its process is gone, or silent for too long
+};
+
+// Nothing where there is no such file (any more).
+std::optional<Held> read_lock(const fs::path& path) {
+  const json holder = read_holder(path);
+  std::error_code error;
+  const auto beat = fs::last_write_time(path, error);
+  if (error) return std::nullopt;
+  const auto silence = std::chrono::duration_cast<seconds>(fs::file_time_type::clock::now() - beat);
+  const std::string who = holder.is_object()
+                              ? fmt::format("host {}, pid {}{}", holder.value("host", "?"), holder.value("pid", 0),
+                                            holder.value("job", "").empty() ? "" : ", job " + holder.value("job", ""))
+                              : "an unknown process";
+  return Held{who, silence, is_gone(holder) || silence >= kSilence};
+}
+
 }  // namespace
+
+std::optional<std::string> run_lock_holder(const fs::path& run_folder) {
+  const auto held = read_lock(run_folder / "run.lock");
+  if (!held || held->is_stale) return std::nullopt;
+  return fmt::format("{} (heartbeat {} s ago)", held->who, held->silence.count());
+}
 
 RunLock::RunLock(const fs::path& run_folder) : path_(run_folder / "run.lock") {
   while (true) {
@@ -85,22 +112,17 @@ RunLock::RunLock(const fs::path& run_folder) : path_(run_folder / "run.lock") {
       break;
     }
     if (errno != EEXIST) throw Failure(fmt::format("{}: cannot be made: {}", path_.string(), std::strerror(errno)));
-    const json holder = read_holder(path_);
-    std::error_code error;
-    const auto beat = fs::last_write_time(path_, error);
-    if (error) continue;  // it was removed just now
-    const auto silence = std::chrono::duration_cast<seconds>(fs::file_time_type::clock::now() - beat);
-    const std::string who = holder.is_object()
-                                ? fmt::format("host {}, pid {}{}", holder.value("host", "?"), holder.value("pid", 0),
-                                              holder.value("job", "").empty() ? "" : ", job " + holder.value("job", ""))
-                                : "an unknown process";
-    if (!is_gone(holder) && silence < kSilence)
+    const auto held = read_lock(path_);
+    if (!held) continue;  // it was removed just now
+    if (!held->is_stale)
       throw BadInput(
           fmt::format("{}: the run folder is in use by {} (heartbeat {} s ago); wait for it, or choose another run.dir",
-                      path_.string(), who, silence.count()));
-    spdlog::info("taking over {} from {}, which is gone or silent for {} s", run_folder.string(), who, silence.count());
+                      path_.string(), held->who, held->silence.count()));
+    spdlog::info("taking over {} from {}, which is gone or silent for {} s", run_folder.string(), held->who,
+                 held->silence.count());
     // Of two that take over at once, only one can rename.
     const fs::path stale = path_.string() + ".stale";
+    std::error_code error;
     fs::rename(path_, stale, error);
     fs::remove(stale, error);
   }

@@ -107,7 +107,7 @@ ExitStatus Trainer::run() {
       runtime_, config_,
       {inputs_.train->info().content_sha256,
        is_rank_0 && config_.model.init == Init::kPretrained ? weights_hash(config_.model.path) : std::string(),
-       command_line_});
+       inputs_.total_steps, command_line_});
   std::optional<MetricsWriter> metrics;
   std::optional<EventWriter> events;
   if (is_rank_0) {
