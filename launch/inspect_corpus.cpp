@@ -74,6 +74,7 @@ ordered_json summary(const InspectOptions& options, const Dataset& corpus, const
                       {"dropped_examples", info.dropped_examples},
                       {"system", info.system},
                       {"role_prefix", info.role_prefix},
+                      {"template", info.template_text},
                       {"tokenizer_sha256", info.tokenizer_sha256},
                       {"source_sha256", info.source_sha256},
                       {"content_sha256", info.content_sha256}};

@@ -18,8 +18,13 @@ std::string text_of(const ordered_json& value) {
   if (value.is_null()) return "none";
   if (value.is_string()) return printable(value.get<std::string>());
   if (value.is_number_float()) return fmt::format("{:.6g}", value.get<double>());
-  if (!value.is_array()) return printable(value.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
   std::string text;
+  if (value.is_object()) {
+    for (const auto& [key, item] : value.items())
+      text += fmt::format("{}{} {}", text.empty() ? "" : ", ", printable(key), text_of(item));
+    return text;
+  }
+  if (!value.is_array()) return value.dump();
   for (const ordered_json& item : value) text += (text.empty() ? "" : ", ") + text_of(item);
   return "[" + text + "]";
 }
@@ -52,8 +57,8 @@ void print_table(const ordered_json& rows, size_t indent) {
   for (const auto& line : cells) {
     std::string text(indent, ' ');
     for (size_t i = 0; i < line.size(); ++i)
-      text += cell(line[i], widths[i], rows[0][names[i]].is_number()) + (i + 1 < line.size() ? "  " : "");
-    fmt::print("{}\n", text);
+      text += cell(line[i], widths[i], rows[0][names[i]].is_number()) + "  ";
+    fmt::print("{}\n", text.substr(0, text.find_last_not_of(' ') + 1));
   }
 }
 

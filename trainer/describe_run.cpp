@@ -131,9 +131,13 @@ ordered_json describe_run(const fs::path& folder, bool verify) {
                       {"manifest", describe_manifest(manifest, folder)}};
   if (!rows.empty()) out["metrics"] = describe_metrics(rows);
   out["checkpoints"] = saved;
-  for (const auto& [key, value] : load_config_values(folder / "config.yaml", {}))
-    out["config"][key] =
-        value.is_list || value.items.empty() ? ordered_json(value.items) : ordered_json(value.items[0]);
+  for (const auto& [key, value] : load_config_values(folder / "config.yaml", {})) {
+    ordered_json& written = out["config"][key];
+    if (value.is_list)
+      written = value.items;
+    else if (!value.items.empty())
+      written = value.items[0];
+  }
   if (verify) out["verified"] = true;
   return out;
 }

@@ -20,8 +20,8 @@ for target in "${targets[@]}"; do
 done
 command -v clang++-16 >/dev/null || { echo "run.sh: clang++-16 lacks; ./launch/setup.sh --tests installs it" >&2; exit 1; }
 
-cmake -S . -B build-fuzz -G Ninja -DCMAKE_C_COMPILER=clang-16 -DCMAKE_CXX_COMPILER=clang++-16 -DSPT_FUZZ=ON -DSPT_TESTS=OFF \
-  -DSPT_CUDA=OFF -DSPT_TORCH_DIR="${SPT_TORCH_DIR:-${SPT_DEPS:-$PWD/.deps}/torch/torch}" >build-fuzz.log 2>&1 ||
+cmake -S . -B build-fuzz -G Ninja -DCMAKE_C_COMPILER=clang-16 -DCMAKE_CXX_COMPILER=clang++-16 -DSPT_FUZZ=ON -DSPT_CUDA=OFF \
+  -DSPT_TORCH_DIR="${SPT_TORCH_DIR:-${SPT_DEPS:-$PWD/.deps}/torch/torch}" >build-fuzz.log 2>&1 ||
   { cat build-fuzz.log >&2; rm -f build-fuzz.log; exit 1; }
 rm -f build-fuzz.log
 ninja -C build-fuzz "${targets[@]/#/fuzz_}" || exit 1
