@@ -64,6 +64,11 @@ std::string reason() {
   return text.empty() ? "unknown reason" : text;
 }
 
+template <class T>
+std::string_view bytes_of(std::span<const T> values) {
+  return {reinterpret_cast<const char*>(values.data()), values.size_bytes()};
+}
+
 void silence() {
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
 }
@@ -229,6 +234,11 @@ int64_t H5Reader::int_attribute(const std::string& name) const {
   return value;
 }
 
+bool H5Reader::has_data_set(const std::string& name) const {
+  const std::lock_guard lock(library);
+  return impl_->check(H5Lexists(impl_->file, name.c_str(), H5P_DEFAULT), "looking for data set " + name) > 0;
+}
+
 int64_t H5Reader::size(const std::string& name) const {
   const std::lock_guard lock(library);
   return impl_->set(name).size;
@@ -371,15 +381,6 @@ void H5Writer::int_attribute(const std::string& name, int64_t value) {
   const std::lock_guard lock(library);
   impl_->attribute(name, H5T_STD_I64LE, H5T_NATIVE_INT64, &value);
 }
-
-namespace {
-
-template <class T>
-std::string_view bytes_of(std::span<const T> values) {
-  return {reinterpret_cast<const char*>(values.data()), values.size_bytes()};
-}
-
-}  // namespace
 
 void H5Writer::append(const std::string& name, std::span<const int32_t> values) {
   const std::lock_guard lock(library);

@@ -29,6 +29,7 @@ class H5Reader {
   std::string text_attribute(const std::string& name) const;
   int64_t int_attribute(const std::string& name) const;
 
+  bool has_data_set(const std::string& name) const;
   int64_t size(const std::string& name) const;  // elements of a data set
   // Elements [begin, begin + out.size()), which must be in the data set.
   void read(const std::string& name, int64_t begin, std::span<int32_t> out) const;
