@@ -1,5 +1,7 @@
 #include "data/word_ngrams.h"
 
+#include "data/text_hash.h"
+
 namespace spt {
 namespace {
 
@@ -12,15 +14,6 @@ size_t separator(std::string_view text) {
     return (first >= '0' && first <= '9') || (lower >= 'a' && lower <= 'z') ? 0 : 1;
   }
   return first == 0xE2 && (byte(1) == 0x80 || (byte(1) == 0x81 && byte(2) <= 0xAF)) && byte(2) != 0 ? 3 : 0;
-}
-
-// FNV-1a, then the finalizer of splitmix64, so that sums of products below are well mixed.
-uint64_t hash_of(std::string_view word) {
-  uint64_t hash = 0xCBF29CE484222325ULL;
-  for (const char c : word) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
-  hash = (hash ^ (hash >> 30)) * 0xBF58476D1CE4E5B9ULL;
-  hash = (hash ^ (hash >> 27)) * 0x94D049BB133111EBULL;
-  return hash ^ (hash >> 31);
 }
 
 }  // namespace
@@ -44,7 +37,7 @@ std::vector<std::string> words_of(std::string_view text) {
 std::vector<uint64_t> ngram_hashes(std::span<const std::string> words, size_t n) {
   if (words.size() < n) return {};
   std::vector<uint64_t> word_hashes, hashes;
-  for (const std::string& word : words) word_hashes.push_back(hash_of(word));
+  for (const std::string& word : words) word_hashes.push_back(text_hash(word));
   for (size_t i = 0; i + n <= words.size(); ++i) {
     uint64_t hash = 0;
     for (size_t j = i; j < i + n; ++j) hash = hash * 0x9E3779B97F4A7C15ULL + word_hashes[j];
