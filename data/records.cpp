@@ -277,7 +277,7 @@ Record parse_record(const fs::path& path, const RecordLine& text, const RecordOp
   const bool ends_with_user = record.turns.size() % 2 == 1;
   if (options.use == RecordUse::kPrompts) {
     if (!ends_with_user) record.turns.pop_back();
-  } else if (options_.use == RecordUse::kTraining) {
+  } else if (options.use == RecordUse::kTraining) {
     if (record.turns.size() < 2) line.fail("the record has no assistant turn: add the answer or remove the record");
     if (ends_with_user) record.turns.pop_back();
     record.dropped_trailing_turn = ends_with_user;

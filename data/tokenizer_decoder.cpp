@@ -19,6 +19,8 @@ template <class... F>
 struct Overloaded : F... {
   using F::operator()...;
 };
+template <class... F>
+Overloaded(F...) -> Overloaded<F...>;
 
 // The byte of a token such as "<0x0A>".
 std::optional<char> byte_of(std::string_view token) {

@@ -56,8 +56,7 @@ void print_table(const ordered_json& rows, size_t indent) {
     for (size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], columns_of(line[i]));
   for (const auto& line : cells) {
     std::string text(indent, ' ');
-    for (size_t i = 0; i < line.size(); ++i)
-      text += cell(line[i], widths[i], rows[0][names[i]].is_number()) + "  ";
+    for (size_t i = 0; i < line.size(); ++i) text += cell(line[i], widths[i], rows[0][names[i]].is_number()) + "  ";
     fmt::print("{}\n", text.substr(0, text.find_last_not_of(' ') + 1));
   }
 }

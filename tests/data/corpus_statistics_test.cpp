@@ -22,35 +22,32 @@ Record record(const std::string& question, const std::string& answer, const std:
   return made;
 }
 
-class SmallCorpus : public testing::Test {
+class RoleCorpus : public testing::Test {
  protected:
-  explicit SmallCorpus(Arm arm = Arm::kRole) {
+  explicit RoleCorpus(Arm arm = Arm::kRole) {
     const ChatTemplate chat_template = ChatTemplate::parse(kTemplate, "t.yaml");
-    Corpus corpus;
-    corpus.info.arm = arm == Arm::kRole ? "role" : "plain";
-    corpus.info.template_text = kTemplate;
-    corpus.info.tokenizer_sha256 = tokenizer_.sha256();
-    corpus.info.max_tokens = 100;
+    CorpusWriter corpus(folder_ / "c.h5", {3, 8, 8, 1});
     for (const Record& made : {record("a", "bc", "You are x.", "one"), record("aaaa", "b", "You are y.", "one"),
                                record("a", "b", "You are z.", "two")}) {
       const EncodedExample example = chat_template.encode(made, arm, tokenizer_);
-      corpus.tokens.insert(corpus.tokens.end(), example.ids.begin(), example.ids.end());
-      corpus.trained.insert(corpus.trained.end(), example.trained.begin(), example.trained.end());
-      corpus.offsets.push_back(static_cast<int64_t>(corpus.tokens.size()));
-      corpus.ids.push_back(std::to_string(corpus.ids.size()));
-      corpus.sources.push_back(made.source);
+      corpus.add(example.ids, example.trained, made.source, std::to_string(corpus.examples()));
     }
-    write_corpus(folder_ / "c.h5", corpus);
+    CorpusInfo info;
+    info.arm = arm == Arm::kRole ? "role" : "plain";
+    info.template_text = kTemplate;
+    info.tokenizer_sha256 = tokenizer_.sha256();
+    info.max_tokens = 100;
+    corpus.commit(info);
   }
   FakeTokenizer tokenizer_;
   TemporaryFolder folder_;
 };
-class PlainCorpus : public SmallCorpus {
+class PlainCorpus : public RoleCorpus {
  protected:
-  PlainCorpus() : SmallCorpus(Arm::kPlain) {}
+  PlainCorpus() : RoleCorpus(Arm::kPlain) {}
 };
 
-TEST_F(SmallCorpus, Rows_FallIntoContextRoleAndTheRestThatIsTrained) {
+TEST_F(RoleCorpus, Rows_FallIntoContextRoleAndTheRestThatIsTrained) {
   const Dataset corpus(folder_ / "c.h5");
   const CorpusRow row = RowReader(corpus, &tokenizer_).read(0);
   ASSERT_EQ(row.spans.size(), 3U);
@@ -65,7 +62,7 @@ TEST_F(SmallCorpus, Rows_FallIntoContextRoleAndTheRestThatIsTrained) {
   EXPECT_EQ(at, static_cast<int64_t>(row.ids.size()));
 }
 
-TEST_F(SmallCorpus, Statistics_CountTokensBySourceAndRoles) {
+TEST_F(RoleCorpus, Statistics_CountTokensBySourceAndRoles) {
   const CorpusStatistics found = corpus_statistics(Dataset(folder_ / "c.h5"), &tokenizer_);
   // Dummy prefix, question, colon · space, role, blank line, answer, eos.
   EXPECT_EQ(found.tokens.total, (3 + 1 + 12 + 3) + (6 + 1 + 12 + 2) + (3 + 1 + 12 + 2));
@@ -83,7 +80,7 @@ TEST_F(SmallCorpus, Statistics_CountTokensBySourceAndRoles) {
   EXPECT_EQ(in_bins, 3);
 }
 
-TEST_F(SmallCorpus, Statistics_TellNoRolesWithoutATokenizer) {
+TEST_F(RoleCorpus, Statistics_TellNoRolesWithoutATokenizer) {
   const CorpusStatistics found = corpus_statistics(Dataset(folder_ / "c.h5"), nullptr);
   EXPECT_FALSE(found.roles);
   EXPECT_EQ(found.trained_tokens, 46);

@@ -3,6 +3,9 @@
 // HDF5 file holds, one command each: attributes and data sets with the names of a corpus, of other types, sizes and
 // values.
 #include <algorithm>
+#include <set>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "data/dataset.h"
@@ -48,53 +51,61 @@ class Commands {
   size_t left_;
 };
 
-constexpr const char* kSets[] = {"tokens", "trained", "offsets", "source", "id"};
-constexpr const char* kTexts[] = {"arm",           "template",       "system", "role_prefix", "tokenizer_sha256",
-                                  "source_sha256", "content_sha256", "format"};
-constexpr const char* kNumbers[] = {"version", "max_tokens", "truncated_examples", "dropped_examples"};
+using Names = std::vector<const char*>;
+const Names kSets = {"tokens", "trained", "offsets", "source", "id", "part_offsets", "part_sha256"};
+const Names kTexts = {"arm",           "template", "system",    "role_prefix",    "tokenizer_sha256",
+                      "source_sha256", "ablation", "selection", "content_sha256", "format"};
+const Names kNumbers = {"version", "max_tokens", "truncated_examples", "dropped_examples"};
 
-template <size_t n>
-const char* pick(const char* const (&names)[n], bool (&written)[n], uint8_t choice) {
-  const size_t place = choice % n;
-  return std::exchange(written[place], true) ? nullptr : names[place];
+// A name that was not written yet, or null.
+const char* take(const Names& names, std::set<std::string>& written, uint8_t choice) {
+  const char* name = names[choice % names.size()];
+  return written.insert(name).second ? name : nullptr;
+}
+
+// In the set's own type, unless the command says otherwise.
+void write_set(const std::string& name, uint8_t command, Commands& commands, H5Writer& file) {
+  const bool is_text = name == "source" || name == "id" || name == "part_sha256";
+  const int own = is_text ? 3 : name == "tokens" ? 0 : name == "trained" ? 1 : 2;
+  switch (command > 240 ? command % 4 : own) {
+    case 0:
+      return file.append(name, std::span<const int32_t>(commands.numbers<int32_t>()));
+    case 1:
+      return file.append(name, std::span<const uint8_t>(commands.numbers<uint8_t>()));
+    case 2:
+      return file.append(name, std::span<const int64_t>(commands.numbers<int64_t>()));
+    default: {
+      std::vector<std::string> values(commands.byte());
+      for (std::string& value : values) value = commands.text();
+      return file.append(name, 32, std::span<const std::string>(values));
+    }
+  }
 }
 
 void write_file(Commands commands, H5Writer& file) {
-  bool sets[5] = {}, texts[8] = {}, numbers[4] = {};
+  std::set<std::string> written;
   while (commands.more()) {
     const uint8_t command = commands.byte(), choice = commands.byte();
     if (command % 3 == 0) {
-      if (const char* name = pick(kTexts, texts, choice)) file.text_attribute(name, commands.text());
+      if (const char* name = take(kTexts, written, choice)) file.text_attribute(name, commands.text());
     } else if (command % 3 == 1) {
-      if (const char* name = pick(kNumbers, numbers, choice)) file.int_attribute(name, commands.number());
-    } else if (const char* name = pick(kSets, sets, choice)) {
-      // The set's own type unless the byte says otherwise.
-      const size_t own = choice % 5 == 0 ? 0 : choice % 5 == 1 ? 1 : choice % 5 == 2 ? 2 : 3;
-      const size_t type = command > 240 ? command % 4 : own;
-      if (type == 0) file.write(name, std::span<const int32_t>(commands.numbers<int32_t>()));
-      if (type == 1) file.write(name, std::span<const uint8_t>(commands.numbers<uint8_t>()));
-      if (type == 2) file.write(name, std::span<const int64_t>(commands.numbers<int64_t>()));
-      if (type == 3) {
-        std::vector<std::string> values(commands.byte());
-        for (std::string& value : values) value = commands.text();
-        file.write(name, std::span<const std::string>(values));
-      }
+      if (const char* name = take(kNumbers, written, choice)) file.int_attribute(name, commands.number());
+    } else if (const char* name = take(kSets, written, choice)) {
+      write_set(name, command, commands, file);
     }
   }
-  // What no test of ours would get past without: the rest of a sound corpus.
-  const auto fill_text = [&](size_t place, const char* value) {
-    if (!texts[place]) file.text_attribute(kTexts[place], value);
-  };
-  fill_text(0, "role");
-  for (size_t i = 1; i < 7; ++i) fill_text(i, "");
-  fill_text(7, kCorpusFormat);
-  for (size_t i = 0; i < 4; ++i)
-    if (!numbers[i]) file.int_attribute(kNumbers[i], i == 0 ? 1 : 64);
-  if (!sets[0]) file.write("tokens", std::span<const int32_t>(std::vector<int32_t>{1, 2, 3, 4}));
-  if (!sets[1]) file.write("trained", std::span<const uint8_t>(std::vector<uint8_t>{0, 1, 0, 1}));
-  if (!sets[2]) file.write("offsets", std::span<const int64_t>(std::vector<int64_t>{0, 2, 4}));
-  if (!sets[3]) file.write("source", std::span<const std::string>(std::vector<std::string>{"a", "b"}));
-  if (!sets[4]) file.write("id", std::span<const std::string>(std::vector<std::string>{"1", "2"}));
+  // The rest is that of a sound corpus, or no command would get past the first thing that lacks.
+  const auto lacks = [&](const char* name) { return !written.contains(name); };
+  for (const char* name : kTexts)
+    if (lacks(name))
+      file.text_attribute(name, name == kTexts.front() ? "role" : name == kTexts.back() ? kCorpusFormat : "{}");
+  for (const char* name : kNumbers)
+    if (lacks(name)) file.int_attribute(name, name == kNumbers.front() ? kCorpusVersion : 64);
+  if (lacks("tokens")) file.append("tokens", std::span<const int32_t>(std::vector<int32_t>{1, 2, 3, 4}));
+  if (lacks("trained")) file.append("trained", std::span<const uint8_t>(std::vector<uint8_t>{0, 1, 0, 1}));
+  if (lacks("offsets")) file.append("offsets", std::span<const int64_t>(std::vector<int64_t>{0, 2, 4}));
+  for (const char* name : {"source", "id"})
+    if (lacks(name)) file.append(name, 1, std::span<const std::string>(std::vector<std::string>{"a", "b"}));
 }
 
 }  // namespace
@@ -103,9 +114,10 @@ void write_file(Commands commands, H5Writer& file) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace spt;
   static const FuzzFolder folder;
-  H5Writer file(16);
+  const auto path = folder.path() / "corpus.h5";
+  H5Writer file(path, 16);
   write_file(Commands(data, size), file);
-  const auto path = folder.put("corpus.h5", file.bytes());
+  file.commit();
   may_refuse([&] {
     const Dataset corpus(path);
     for (int64_t row = 0; row < corpus.size(); ++row)
