@@ -62,6 +62,16 @@ void DurableFile::commit() {
   }
 }
 
+void sync_file(const fs::path& path) {
+  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) fail(path, "opening");
+  const int result = fsync(descriptor);
+  const int reason = errno;
+  close(descriptor);
+  errno = reason;
+  if (result != 0) fail(path, "syncing");
+}
+
 void sync_folder(const fs::path& folder) {
   const int descriptor = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0) fail(folder, "opening the folder");

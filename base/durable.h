@@ -26,6 +26,7 @@ class DurableFile {
   int descriptor_;
 };
 
+void sync_file(const std::filesystem::path& path);  // one that a library wrote
 void sync_folder(const std::filesystem::path& folder);
 
 // Replaces `path` as a whole: readers see the old bytes or the new ones, also after a power cut.

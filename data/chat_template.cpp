@@ -35,6 +35,20 @@ struct TemplateFile {
   }
 };
 
+// How many of the tokens from `begin` on lie within the first `bytes` bytes of their text.
+size_t tokens_within(const std::vector<int32_t>& ids, size_t begin, size_t bytes, const Tokenizer& tokenizer) {
+  size_t low = 0, high = ids.size() - begin;
+  while (low < high) {
+    const size_t middle = (low + high + 1) / 2;
+    const auto first = ids.begin() + static_cast<std::ptrdiff_t>(begin);
+    if (tokenizer.decode({first, first + static_cast<std::ptrdiff_t>(middle)}, false).size() <= bytes)
+      low = middle;
+    else
+      high = middle - 1;
+  }
+  return low;
+}
+
 }  // namespace
 
 // Reads the texts of the file into parts and checks where placeholders stand.
@@ -82,6 +96,21 @@ class ChatTemplate::Parser {
         std::count_if(parts.begin(), parts.end(), [kind](const Part& part) { return part.kind == kind; });
     if (count < least) fail(key, fmt::format("{{{}}} is missing", name));
     if (count > most) fail(key, fmt::format("{{{}}} stands there {} times, at most {} allowed", name, count, most));
+  }
+
+  // Something must show where the user's turn ends and the trained span begins.
+  void expect_mark_after_user(const std::string& key, const Parts& parts) const {
+    if (parts.empty()) return;
+    const auto user =
+        std::find_if(parts.begin(), parts.end(), [](const Part& part) { return part.kind == Part::Kind::kUser; });
+    const bool marked = std::any_of(user + 1, parts.end(), [](const Part& part) {
+      return part.kind == Part::Kind::kText ? part.text.find_first_not_of(" \t\r\n") != std::string::npos
+                                            : part.kind != Part::Kind::kSystem;
+    });
+    if (!marked)
+      fail(key,
+           "nothing stands between {user} and the assistant's turn, so the trained spans cannot be told apart from the "
+           "user's text: put a word or a special token there");
   }
 
   Parts context(const std::string& key, const std::string& text, int systems) const {
@@ -155,6 +184,7 @@ class ChatTemplate::Encoder {
   }
 
   std::vector<int32_t> take() { return std::move(ids_); }
+  const std::vector<int32_t>& ids() const { return ids_; }
   size_t size() const { return ids_.size(); }
 
  private:
@@ -228,7 +258,18 @@ ChatTemplate ChatTemplate::parse(const std::string& yaml, const std::string& ori
     else
       parser.fail("answer", "may hold text and {assistant} only, and {eos} at its end");
   }
+  if (find_blank_line(result.after_answer_))
+    parser.fail("answer", "has a blank line behind {assistant}: an answer that begins like a role would end like one");
+  parser.expect_mark_after_user("start", result.start_);
+  parser.expect_mark_after_user("start_without_system", result.start_without_system_);
+  parser.expect_mark_after_user("next", result.next_);
   return result;
+}
+
+ChatTemplate ChatTemplate::with_system(const std::string& system) const {
+  TemplateFile file = read_fields<TemplateFile>(parse_config_values(text_, origin_));
+  file.system = system;
+  return parse(dump_fields(file), origin_);
 }
 
 const ChatTemplate::Parts& ChatTemplate::opening(std::string_view system) const {
@@ -239,19 +280,28 @@ std::string ChatTemplate::assistant_text(std::string_view turn) const {
   return fmt::format("{}{}{}", before_answer_, turn, after_answer_);
 }
 
-EncodedExample ChatTemplate::encode(const Record& record, Arm arm, const Tokenizer& tokenizer) const {
+EncodedExample ChatTemplate::encode(const Record& record, Arm arm, const Tokenizer& tokenizer, bool role_loss) const {
   if (arm == Arm::kRole && !record.role) throw Failure("a record without a role in the role arm");
   const std::string_view system = record.system ? *record.system : system_;
   Encoder encoder(tokenizer, origin_);
   std::vector<uint8_t> trained;
+  size_t context = 0;
   for (size_t i = 0; i + 1 < record.turns.size(); i += 2) {
     encoder.add(i == 0 ? opening(system) : next_, {system, record.turns[i]});
     trained.resize(encoder.size(), 0);
     const std::string& answer = record.turns[i + 1];
-    encoder.add_answer(assistant_text(i == 0 && arm == Arm::kRole ? *record.role + "\n\n" + answer : answer));
+    const size_t begin = encoder.size();
+    if (i == 0) context = begin;
+    const bool has_role = i == 0 && arm == Arm::kRole;
+    encoder.add_answer(assistant_text(has_role ? *record.role + "\n\n" + answer : answer));
     trained.resize(encoder.size(), 1);
+    if (has_role && !role_loss) {
+      const size_t role =
+          tokens_within(encoder.ids(), begin, before_answer_.size() + record.role->size() + 2, tokenizer);
+      std::fill_n(trained.begin() + static_cast<std::ptrdiff_t>(begin), role, 0);
+    }
   }
-  return {encoder.take(), std::move(trained)};
+  return {encoder.take(), std::move(trained), context};
 }
 
 std::vector<int32_t> ChatTemplate::encode_prompt(const std::vector<std::string>& turns,

@@ -14,6 +14,10 @@
 // text. Text between two special tokens is encoded in one piece, and so is the text of an assistant's turn; a piece of
 // its own begins where the assistant's turn begins, so a prompt has the ids it has in training. SentencePiece's dummy
 // prefix stands before the sequence's first text only, unless a special token other than {bos} stands before that.
+//
+// Trained spans can be told apart: one begins behind a word or a special token of the template (not only white space)
+// that follows the user's text, and ends with {eos}, where generation stops; and no blank line of the template's own
+// stands behind an answer, where a role ends with one. A template without these is refused.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +42,7 @@ inline std::vector<std::pair<std::string, Arm>> enum_names(Arm) {
 struct EncodedExample {
   std::vector<int32_t> ids;
   std::vector<uint8_t> trained;  // 1: the loss asks for this token
+  size_t context = 0;            // tokens before the assistant's first turn
 };
 
 struct RoleAndAnswer {
@@ -61,9 +66,13 @@ class ChatTemplate {
   const std::string& system() const { return system_; }
   const std::string& role_prefix() const { return role_prefix_; }
 
-  // The whole conversation, not trimmed; the mask is 1 on assistant turns. Arm kRole wants `record.role`. Throws
-  // BadInput when the tokenizer lacks a special token of the template.
-  EncodedExample encode(const Record& record, Arm arm, const Tokenizer& tokenizer) const;
+  // The same template with another system line ("" for none), which its text() has too. Throws BadInput for none where
+  // there is no start_without_system.
+  ChatTemplate with_system(const std::string& system) const;
+
+  // The whole conversation, not trimmed; the mask is 1 on assistant turns; without `role_loss`, from the answer on. Arm
+  // kRole wants `record.role`. Throws BadInput when the tokenizer lacks a special token of the template.
+  EncodedExample encode(const Record& record, Arm arm, const Tokenizer& tokenizer, bool role_loss = true) const;
 
   // Turns user, assistant, …, user → ids up to where the assistant begins: those of `encode` for the same turns.
   // Earlier assistant turns stand as given (a role in them is the caller's).

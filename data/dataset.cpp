@@ -12,6 +12,8 @@
 namespace spt {
 namespace {
 
+namespace fs = std::filesystem;
+
 [[noreturn]] void fail(const H5Reader& file, const std::string& message) {
   throw BadInput(fmt::format("{}: {}", file.path().string(), message));
 }
@@ -20,30 +22,48 @@ namespace {
   fail(file, what + ": the corpus is damaged, make it again with spt prepare");
 }
 
-CorpusInfo read_info(const H5Reader& file) {
-  if (!file.has_attribute("format") || file.text_attribute("format") != kCorpusFormat)
+int64_t read_version(const H5Reader& file) {
+  const std::string format = file.has_attribute("format") ? file.text_attribute("format") : "";
+  if (format == kCorpusPartFormat)
+    fail(file, "is one part of a corpus: name the corpus, the file without .part-… beside it");
+  if (format != kCorpusFormat)
     fail(file, fmt::format("is no corpus (attribute format is not \"{}\"): make one with spt prepare", kCorpusFormat));
   const int64_t version = file.int_attribute("version");
   if (version < 1 || version > kCorpusVersion)
     fail(file,
          fmt::format("is a corpus of version {}, this program reads up to {}: use a newer spt, or prepare it again",
                      version, kCorpusVersion));
+  return version;
+}
+
+CorpusInfo read_info(const H5Reader& file, int64_t version) {
   CorpusInfo info;
-  info.arm = file.text_attribute("arm");
+  visit_attributes(info, [&](const std::string& name, auto& value) {
+    if (version == 1 && (name == "ablation" || name == "selection")) return;
+    if constexpr (std::is_same_v<decltype(value), int64_t&>)
+      value = file.int_attribute(name);
+    else
+      value = file.text_attribute(name);
+  });
+  info.content_sha256 = file.text_attribute("content_sha256");
   if (info.arm != "role" && info.arm != "plain")
     fail_damaged(file, fmt::format("attribute arm is \"{}\", expected role or plain", info.arm));
-  info.template_text = file.text_attribute("template");
-  info.system = file.text_attribute("system");
-  info.role_prefix = file.text_attribute("role_prefix");
-  info.tokenizer_sha256 = file.text_attribute("tokenizer_sha256");
-  info.source_sha256 = file.text_attribute("source_sha256");
-  info.content_sha256 = file.text_attribute("content_sha256");
-  info.max_tokens = file.int_attribute("max_tokens");
-  info.truncated_examples = file.int_attribute("truncated_examples");
-  info.dropped_examples = file.int_attribute("dropped_examples");
   if (info.max_tokens < 1 || info.max_tokens > kMaxExampleTokens)
     fail_damaged(file, fmt::format("attribute max_tokens is {}, expected 1…{}", info.max_tokens, kMaxExampleTokens));
   return info;
+}
+
+// Calls visit(piece) for the pieces of a data set of numbers, in order.
+template <class T, class Visit>
+void for_pieces(const H5Reader& file, const char* name, Visit visit) {
+  constexpr int64_t kPiece = 256 * kCorpusChunk;
+  std::vector<T> piece;
+  const int64_t count = file.size(name);
+  for (int64_t begin = 0; begin < count; begin += kPiece) {
+    piece.resize(static_cast<size_t>(std::min(kPiece, count - begin)));
+    file.read(name, begin, std::span(piece));
+    visit(std::span<const T>(piece));
+  }
 }
 
 }  // namespace
@@ -56,7 +76,9 @@ int64_t Batch::trained_tokens() const {
 Dataset::Dataset(const std::filesystem::path& path, int64_t max_tokens) : file_(std::make_unique<H5Reader>(path)) {
   if (max_tokens < 0)
     throw BadInput(fmt::format("{}: max_tokens is {}, expected at least 1", path.string(), max_tokens));
-  info_ = read_info(*file_);
+  version_ = read_version(*file_);
+  info_ = read_info(*file_, version_);
+  read_part_offsets();
   offsets_.resize(static_cast<size_t>(file_->size("offsets")));
   file_->read("offsets", 0, std::span(offsets_));
   check_offsets();
@@ -70,6 +92,48 @@ Dataset::Dataset(const std::filesystem::path& path, int64_t max_tokens) : file_(
 }
 
 Dataset::~Dataset() = default;
+
+void Dataset::read_part_offsets() {
+  if (version_ == 1 || !file_->has_data_set("part_offsets")) return;
+  const int64_t count = file_->size("part_offsets");
+  if (count < 2 || count - 1 > kMaxCorpusParts)
+    fail_damaged(*file_, fmt::format("part_offsets has {} elements, expected 2…{}", count, kMaxCorpusParts + 1));
+  part_offsets_.resize(static_cast<size_t>(count));
+  file_->read("part_offsets", 0, std::span(part_offsets_));
+  if (part_offsets_[0] != 0 || !std::is_sorted(part_offsets_.begin(), part_offsets_.end()))
+    fail_damaged(*file_, "part_offsets must rise from 0");
+  parts_.resize(part_offsets_.size() - 1);
+}
+
+const H5Reader& Dataset::open_part(size_t part) const {
+  if (parts_[part]) return *parts_[part];
+  const fs::path path = part_path(file_->path(), static_cast<int64_t>(part), parts());
+  std::error_code error;
+  if (!fs::exists(path, error))
+    fail(*file_, fmt::format("its part {} is missing: keep all {} parts in the corpus's folder under the corpus's name",
+                             path.string(), parts()));
+  auto opened = std::make_unique<H5Reader>(path);
+  const std::string expected = file_->read_texts("part_sha256", static_cast<int64_t>(part), 1)[0];
+  const bool is_part = opened->has_attribute("format") && opened->text_attribute("format") == kCorpusPartFormat;
+  if (const std::string found = is_part ? opened->text_attribute("part_sha256") : "none"; found != expected)
+    fail(*file_, fmt::format("{} is no part of it (part_sha256 is {}, expected {}): a part of another corpus took its "
+                             "place; make the corpus again with spt prepare",
+                             path.string(), found, expected));
+  const int64_t size = part_offsets_[part + 1] - part_offsets_[part];
+  for (const char* name : {"tokens", "trained"})
+    if (opened->size(name) != size)
+      fail_damaged(*opened, fmt::format("data set {} has {} elements, expected {}", name, opened->size(name), size));
+  parts_[part] = std::move(opened);
+  return *parts_[part];
+}
+
+Dataset::Place Dataset::place_of(int64_t begin) const {
+  if (part_offsets_.empty()) return {*file_, begin};
+  // Parts may be empty: the last that begins at or before it.
+  const auto next = std::upper_bound(part_offsets_.begin(), part_offsets_.end() - 1, begin);
+  const auto part = static_cast<size_t>(next - part_offsets_.begin()) - 1;
+  return {open_part(part), begin - part_offsets_[part]};
+}
 
 void Dataset::check_offsets() const {
   if (offsets_.size() < 2) fail_damaged(*file_, "it holds no example");
@@ -85,8 +149,18 @@ void Dataset::check_offsets() const {
     if (file_->size(name) != size)
       fail_damaged(*file_, fmt::format("data set {} has {} elements, offsets say {}", name, file_->size(name), size));
   };
-  expect("tokens", offsets_.back());
-  expect("trained", offsets_.back());
+  if (part_offsets_.empty()) {
+    expect("tokens", offsets_.back());
+    expect("trained", offsets_.back());
+  } else {
+    expect("part_sha256", parts());
+    if (part_offsets_.back() != offsets_.back())
+      fail_damaged(*file_,
+                   fmt::format("its parts have {} tokens, offsets say {}", part_offsets_.back(), offsets_.back()));
+    for (const int64_t begin : part_offsets_)
+      if (!std::binary_search(offsets_.begin(), offsets_.end(), begin))
+        fail_damaged(*file_, fmt::format("a part begins with token {}, inside an example", begin));
+  }
   expect("source", examples);
   expect("id", examples);
 }
@@ -142,8 +216,9 @@ Batch Dataset::batch(std::span<const int64_t> rows) const {
     const size_t length = static_cast<size_t>(lengths_[row]);
     tokens.resize(length);
     trained.resize(length);
-    file_->read("tokens", offsets_[row], std::span(tokens));
-    file_->read("trained", offsets_[row], std::span(trained));
+    const Place place = place_of(offsets_[row]);
+    place.file.read("tokens", place.begin, std::span(tokens));
+    place.file.read("trained", place.begin, std::span(trained));
     for (size_t t = 0; t < length; ++t, ++at) {
       if (tokens[t] < 0 || trained[t] > 1)
         fail_damaged(*file_, fmt::format("row {} has token {} with mask {}", row, tokens[t], trained[t]));
@@ -156,27 +231,41 @@ Batch Dataset::batch(std::span<const int64_t> rows) const {
 }
 
 void Dataset::verify() const {
-  constexpr int64_t kPart = 256 * kCorpusChunk;
-  ContentHash hash;
-  const auto numbers = [&]<class T>(const char* name, T) {
-    std::vector<T> part;
-    const int64_t count = file_->size(name);
-    for (int64_t begin = 0; begin < count; begin += kPart) {
-      part.resize(static_cast<size_t>(std::min(kPart, count - begin)));
-      file_->read(name, begin, std::span(part));
-      hash.update(std::span<const T>(part));
-    }
+  DataHash whole(kCorpusSets);
+  Sha256 first_version;
+  const auto numbers = [&]<class T>(const H5Reader& file, const char* name, DataHash& hash, T) {
+    for_pieces<T>(file, name, [&](std::span<const T> piece) {
+      hash.update(name, piece);
+      if (version_ == 1) first_version.update(piece.data(), piece.size_bytes());
+      if (&hash != &whole) whole.update(name, piece);
+    });
   };
   const auto texts = [&](const char* name) {
-    for (int64_t begin = 0; begin < size(); begin += kCorpusChunk)
-      hash.update(std::span<const std::string>(file_->read_texts(name, begin, std::min(kCorpusChunk, size() - begin))));
+    for (int64_t begin = 0; begin < size(); begin += kCorpusChunk) {
+      const auto piece = file_->read_texts(name, begin, std::min(kCorpusChunk, size() - begin));
+      whole.update(name, std::span(piece));
+      if (version_ == 1)
+        for (const std::string& text : piece) first_version.update(text.c_str(), text.size() + 1);
+    }
   };
-  numbers("tokens", int32_t{});
-  numbers("trained", uint8_t{});
-  numbers("offsets", int64_t{});
+  if (part_offsets_.empty()) {
+    numbers(*file_, "tokens", whole, int32_t{});
+    numbers(*file_, "trained", whole, uint8_t{});
+  }
+  for (size_t part = 0; part < parts_.size(); ++part) {
+    const H5Reader& file = open_part(part);
+    DataHash hash(kPartSets);
+    numbers(file, "tokens", hash, int32_t{});
+    numbers(file, "trained", hash, uint8_t{});
+    if (const std::string found = hash.hex(); found != file.text_attribute("part_sha256"))
+      fail_damaged(file,
+                   fmt::format("part_sha256 is {}, its content has {}", file.text_attribute("part_sha256"), found));
+  }
+  numbers(*file_, "offsets", whole, int64_t{});
   texts("source");
   texts("id");
-  if (const std::string found = hash.hex(); found != info_.content_sha256)
+  const std::string found = version_ == 1 ? first_version.hex() : whole.hex(attribute_lines(info_));
+  if (found != info_.content_sha256)
     fail_damaged(*file_, fmt::format("content_sha256 is {}, its content has {}", info_.content_sha256, found));
 }
 

@@ -1,4 +1,5 @@
-// A corpus.h5 as rows of tokens, read on demand. Opened read-only, file locking off.
+// A corpus.h5 as rows of tokens, read on demand; a corpus in parts opens those that its rows stand in. Opened
+// read-only, file locking off. One object is for one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +31,8 @@ struct Batch {
 
 class Dataset {
  public:
-  // `max_tokens` > 0 trims rows again. Throws BadInput naming the file: not HDF5, another format, a newer version,
-  // missing or inconsistent data sets, a failed checksum of offsets.
+  // `max_tokens` > 0 trims rows again. Throws BadInput naming the file: not HDF5, another format, a newer version, a
+  // part of a corpus, missing or inconsistent data sets, a failed checksum of offsets.
   explicit Dataset(const std::filesystem::path& path, int64_t max_tokens = 0);
   ~Dataset();
 
@@ -46,19 +47,33 @@ class Dataset {
   // Throws BadInput when an example is longer than `max_positions`, the model's limit.
   void require_lengths(int64_t max_positions) const;
 
-  // Reads just these rows. Throws BadInput on a failed checksum and on impossible token ids.
+  int64_t parts() const { return part_offsets_.empty() ? 1 : static_cast<int64_t>(part_offsets_.size()) - 1; }
+
+  // Reads just these rows. Throws BadInput on a failed checksum, on impossible token ids, and for a part that is
+  // missing or another corpus's.
   Batch batch(std::span<const int64_t> rows) const;
   // Reads everything and compares with content_sha256; throws BadInput. For `inspect --verify` and the start of a run.
   void verify() const;
 
  private:
+  // The file with the tokens from `begin` on, and where these begin in it.
+  struct Place {
+    const H5Reader& file;
+    int64_t begin;
+  };
+  void read_part_offsets();
+  Place place_of(int64_t begin) const;
+  const H5Reader& open_part(size_t part) const;
   void check_offsets() const;
   void check_row(int64_t row) const;
 
   std::unique_ptr<H5Reader> file_;
   CorpusInfo info_;
-  std::vector<int64_t> offsets_;  // [n+1]
-  std::vector<int64_t> lengths_;  // [n]
+  int64_t version_ = 0;
+  std::vector<int64_t> offsets_;                          // [n+1]
+  std::vector<int64_t> part_offsets_;                     // [parts+1]; empty: the tokens are in file_
+  mutable std::vector<std::unique_ptr<H5Reader>> parts_;  // those opened so far
+  std::vector<int64_t> lengths_;                          // [n]
   int64_t trimmed_ = 0;
 };
 

@@ -4,11 +4,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <mutex>
 #include <utility>
 
 #include <fmt/format.h>
 #include <hdf5.h>
 
+#include "base/durable.h"
 #include "base/error.h"
 
 namespace spt {
@@ -22,6 +24,10 @@ constexpr int64_t kMaxChunkBytes = 1 << 24;
 constexpr size_t kMaxTextBytes = 1 << 12;
 constexpr size_t kMaxAttributeBytes = 60'000;  // HDF5 allows 64 KiB less its own header
 constexpr unsigned kDeflateLevel = 4;
+constexpr size_t kChunksAtOnce = 16;  // what a writer gathers before HDF5 sees it
+
+// HDF5 keeps global state: one call at a time, over all files.
+std::mutex library;
 
 class Handle {
  public:
@@ -58,6 +64,11 @@ std::string reason() {
   return text.empty() ? "unknown reason" : text;
 }
 
+template <class T>
+std::string_view bytes_of(std::span<const T> values) {
+  return {reinterpret_cast<const char*>(values.data()), values.size_bytes()};
+}
+
 void silence() {
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
 }
@@ -65,34 +76,6 @@ void silence() {
 Handle file_access() {
   return Handle(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
 }
-
-// The memory of a file that is never on a disk, kept when HDF5 closes the file. (H5Fget_file_image, asked while the
-// file is open, gives a superblock whose checksum is wrong.)
-struct FileImage {
-  char* bytes = nullptr;
-  size_t size = 0;
-  H5FD_file_image_callbacks_t callbacks = {allocate, nullptr, reallocate, release, copy_owner, free_owner, this};
-
-  FileImage() = default;
-  FileImage(const FileImage&) = delete;
-  FileImage& operator=(const FileImage&) = delete;
-  ~FileImage() { std::free(bytes); }
-
-  static void* allocate(size_t size, H5FD_file_image_op_t operation, void* owner) {
-    return reallocate(nullptr, size, operation, owner);
-  }
-  static void* reallocate(void* old, size_t size, H5FD_file_image_op_t, void* owner) {
-    FileImage& image = *static_cast<FileImage*>(owner);
-    void* bytes = std::realloc(old, size);
-    if (bytes == nullptr) return nullptr;
-    image.bytes = static_cast<char*>(bytes);
-    image.size = size;
-    return bytes;
-  }
-  static herr_t release(void*, H5FD_file_image_op_t, void*) { return 0; }  // ~FileImage does
-  static void* copy_owner(void* owner) { return owner; }
-  static herr_t free_owner(void*) { return 0; }
-};
 
 }  // namespace
 
@@ -194,28 +177,36 @@ struct H5Reader::Impl {
   }
 };
 
-H5Reader::H5Reader(fs::path path) : path_(std::move(path)), impl_(std::make_unique<Impl>(path_)) {
+H5Reader::H5Reader(fs::path path) : path_(std::move(path)) {
+  const std::lock_guard lock(library);
+  auto impl = std::make_unique<Impl>(path_);  // on an error it is destroyed before the lock
   silence();
   std::error_code error;
-  if (!fs::is_regular_file(path_, error)) impl_->fail(error ? error.message() : "is not a file");
+  if (!fs::is_regular_file(path_, error)) impl->fail(error ? error.message() : "is not a file");
   const auto bytes = fs::file_size(path_, error);
-  if (error) impl_->fail(error.message());
-  impl_->file_bytes = static_cast<int64_t>(bytes);
+  if (error) impl->fail(error.message());
+  impl->file_bytes = static_cast<int64_t>(bytes);
   const Handle access = file_access();
-  impl_->check(H5Pset_file_locking(access, false, true), "turning file locking off");
-  impl_->file = Handle(H5Fopen(path_.c_str(), H5F_ACC_RDONLY, access), H5Fclose);
-  if (!impl_->file.valid())
-    impl_->fail(
+  impl->check(H5Pset_file_locking(access, false, true), "turning file locking off");
+  impl->file = Handle(H5Fopen(path_.c_str(), H5F_ACC_RDONLY, access), H5Fclose);
+  if (!impl->file.valid())
+    impl->fail(
         fmt::format("is not an HDF5 file, or is truncated or unreadable ({}); make it with spt prepare", reason()));
+  impl_ = std::move(impl);
 }
 
-H5Reader::~H5Reader() = default;
+H5Reader::~H5Reader() {
+  const std::lock_guard lock(library);
+  impl_.reset();
+}
 
 bool H5Reader::has_attribute(const std::string& name) const {
+  const std::lock_guard lock(library);
   return impl_->check(H5Aexists(impl_->file, name.c_str()), "looking for attribute " + name) > 0;
 }
 
 std::string H5Reader::text_attribute(const std::string& name) const {
+  const std::lock_guard lock(library);
   const std::string doing = "reading attribute " + name;
   const Handle attribute = impl_->attribute(name);
   const Handle type = impl_->hold(H5Aget_type(attribute), H5Tclose, doing);
@@ -231,6 +222,7 @@ std::string H5Reader::text_attribute(const std::string& name) const {
 }
 
 int64_t H5Reader::int_attribute(const std::string& name) const {
+  const std::lock_guard lock(library);
   const std::string doing = "reading attribute " + name;
   const Handle attribute = impl_->attribute(name);
   const Handle type = impl_->hold(H5Aget_type(attribute), H5Tclose, doing);
@@ -242,21 +234,31 @@ int64_t H5Reader::int_attribute(const std::string& name) const {
   return value;
 }
 
+bool H5Reader::has_data_set(const std::string& name) const {
+  const std::lock_guard lock(library);
+  return impl_->check(H5Lexists(impl_->file, name.c_str(), H5P_DEFAULT), "looking for data set " + name) > 0;
+}
+
 int64_t H5Reader::size(const std::string& name) const {
+  const std::lock_guard lock(library);
   return impl_->set(name).size;
 }
 
 void H5Reader::read(const std::string& name, int64_t begin, std::span<int32_t> out) const {
+  const std::lock_guard lock(library);
   impl_->read_integers(name, H5T_NATIVE_INT32, begin, out);
 }
 void H5Reader::read(const std::string& name, int64_t begin, std::span<uint8_t> out) const {
+  const std::lock_guard lock(library);
   impl_->read_integers(name, H5T_NATIVE_UINT8, begin, out);
 }
 void H5Reader::read(const std::string& name, int64_t begin, std::span<int64_t> out) const {
+  const std::lock_guard lock(library);
   impl_->read_integers(name, H5T_NATIVE_INT64, begin, out);
 }
 
 std::vector<std::string> H5Reader::read_texts(const std::string& name, int64_t begin, int64_t count) const {
+  const std::lock_guard lock(library);
   const Impl::Set& from = impl_->set(name);
   if (from.kind != H5T_STRING || H5Tis_variable_str(from.type) != 0 || from.width > static_cast<int64_t>(kMaxTextBytes))
     impl_->fail(fmt::format("data set {} must hold texts of fixed width, at most {} bytes", name, kMaxTextBytes));
@@ -270,32 +272,63 @@ std::vector<std::string> H5Reader::read_texts(const std::string& name, int64_t b
 }
 
 struct H5Writer::Impl {
+  struct Set {
+    Handle id, type;
+    size_t width = 0;  // bytes of an element
+    hsize_t written = 0;
+    std::string pending;  // bytes not yet given to HDF5
+  };
+
+  fs::path path;
   hsize_t chunk = 0;
-  FileImage image;
   Handle file;
+  std::map<std::string, Set> sets;
 
   template <class T>
-  static T check(T result) {
-    if (result < 0) throw Failure(fmt::format("HDF5: {}", reason()));
+  T check(T result) const {
+    if (result < 0) throw Failure(fmt::format("{}: writing failed: HDF5: {}", path.string(), reason()));
     return result;
   }
-  static Handle hold(hid_t id, Handle::Close close) { return Handle(check(id), close); }
+  Handle hold(hid_t id, Handle::Close close) const { return Handle(check(id), close); }
 
-  void write(const std::string& name, hid_t file_type, hid_t memory_type, size_t count, const void* values) {
-    const hsize_t size = count, no_limit = H5S_UNLIMITED;
+  Set& create(const std::string& name, Handle type) {
+    Set set;
+    set.width = H5Tget_size(type);
     // A set that may grow has whole chunks, however small it is.
-    const Handle space = hold(H5Screate_simple(1, &size, &no_limit), H5Sclose);
+    const hsize_t none = 0, no_limit = H5S_UNLIMITED;
+    const Handle space = hold(H5Screate_simple(1, &none, &no_limit), H5Sclose);
     const Handle options = hold(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
     check(H5Pset_obj_track_times(options, false));
     check(H5Pset_chunk(options, 1, &chunk));
     check(H5Pset_deflate(options, kDeflateLevel));
     check(H5Pset_fletcher32(options));
-    const Handle set =
-        hold(H5Dcreate2(file, name.c_str(), file_type, space, H5P_DEFAULT, options, H5P_DEFAULT), H5Dclose);
-    if (count > 0) check(H5Dwrite(set, memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values));
+    set.id = hold(H5Dcreate2(file, name.c_str(), type, space, H5P_DEFAULT, options, H5P_DEFAULT), H5Dclose);
+    set.type = std::move(type);
+    return sets.emplace(name, std::move(set)).first->second;
   }
 
-  static Handle text_type(size_t width) {
+  // All types are little-endian, as is the machine (data/corpus.cpp asserts it): memory goes out as it is.
+  void append(const std::string& name, hid_t type, std::string_view bytes) {
+    const auto found = sets.find(name);
+    Set& set = found != sets.end() ? found->second : create(name, hold(H5Tcopy(type), H5Tclose));
+    set.pending += bytes;
+    const size_t at_once = kChunksAtOnce * chunk * set.width;
+    if (set.pending.size() >= at_once) flush(set, set.pending.size() / at_once * at_once);
+  }
+
+  void flush(Set& set, size_t bytes) {
+    const hsize_t count = bytes / set.width, size = set.written + count;
+    if (count == 0) return;
+    check(H5Dset_extent(set.id, &size));
+    const Handle space = hold(H5Dget_space(set.id), H5Sclose);
+    check(H5Sselect_hyperslab(space, H5S_SELECT_SET, &set.written, nullptr, &count, nullptr));
+    const Handle memory = hold(H5Screate_simple(1, &count, nullptr), H5Sclose);
+    check(H5Dwrite(set.id, set.type, memory, space, H5P_DEFAULT, set.pending.data()));
+    set.written = size;
+    set.pending.erase(0, bytes);
+  }
+
+  Handle text_type(size_t width) const {
     Handle type = hold(H5Tcopy(H5T_C_S1), H5Tclose);
     check(H5Tset_size(type, std::max<size_t>(width, 1)));
     check(H5Tset_cset(type, H5T_CSET_UTF8));
@@ -303,70 +336,88 @@ struct H5Writer::Impl {
     return type;
   }
 
-  void attribute(const std::string& name, hid_t file_type, hid_t memory_type, const void* value) {
+  void attribute(const std::string& name, hid_t file_type, hid_t memory_type, const void* value) const {
     const Handle space = hold(H5Screate(H5S_SCALAR), H5Sclose);
     const Handle attribute = hold(H5Acreate2(file, name.c_str(), file_type, space, H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
     check(H5Awrite(attribute, memory_type, value));
   }
 };
 
-H5Writer::H5Writer(int64_t chunk) : impl_(std::make_unique<Impl>()) {
+H5Writer::H5Writer(fs::path path, int64_t chunk) {
+  const std::lock_guard lock(library);
+  auto impl = std::make_unique<Impl>();
   silence();
-  impl_->chunk = static_cast<hsize_t>(chunk);
+  impl->path = std::move(path);
+  impl->chunk = static_cast<hsize_t>(chunk);
   const Handle access = file_access();
-  Impl::check(H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110));
-  Impl::check(H5Pset_fapl_core(access, 1 << 20, false));
-  Impl::check(H5Pset_file_image_callbacks(access, &impl_->image.callbacks));
-  const Handle options = Impl::hold(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
-  Impl::check(H5Pset_obj_track_times(options, false));
-  impl_->file = Impl::hold(H5Fcreate("corpus", H5F_ACC_TRUNC, options, access), H5Fclose);
+  impl->check(H5Pset_file_locking(access, false, true));
+  impl->check(H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110));
+  const Handle options = impl->hold(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
+  impl->check(H5Pset_obj_track_times(options, false));
+  impl->file = impl->hold(H5Fcreate(impl->path.c_str(), H5F_ACC_TRUNC, options, access), H5Fclose);
+  impl_ = std::move(impl);
 }
 
-H5Writer::~H5Writer() = default;
+H5Writer::~H5Writer() {
+  if (!impl_) return;
+  const std::lock_guard lock(library);
+  const fs::path path = impl_->path;
+  impl_.reset();
+  std::error_code ignored;
+  fs::remove(path, ignored);
+}
 
 void H5Writer::text_attribute(const std::string& name, std::string_view value) {
+  const std::lock_guard lock(library);
   if (value.size() > kMaxAttributeBytes)
     throw Failure(fmt::format("attribute {} has {} bytes, the limit is {}", name, value.size(), kMaxAttributeBytes));
   std::string padded(value);
   padded.resize(std::max<size_t>(value.size(), 1));
-  const Handle type = Impl::text_type(padded.size());
+  const Handle type = impl_->text_type(padded.size());
   impl_->attribute(name, type, type, padded.data());
 }
 
 void H5Writer::int_attribute(const std::string& name, int64_t value) {
+  const std::lock_guard lock(library);
   impl_->attribute(name, H5T_STD_I64LE, H5T_NATIVE_INT64, &value);
 }
 
-void H5Writer::write(const std::string& name, std::span<const int32_t> values) {
-  impl_->write(name, H5T_STD_I32LE, H5T_NATIVE_INT32, values.size(), values.data());
+void H5Writer::append(const std::string& name, std::span<const int32_t> values) {
+  const std::lock_guard lock(library);
+  impl_->append(name, H5T_STD_I32LE, bytes_of(values));
 }
-void H5Writer::write(const std::string& name, std::span<const uint8_t> values) {
-  impl_->write(name, H5T_STD_U8LE, H5T_NATIVE_UINT8, values.size(), values.data());
+void H5Writer::append(const std::string& name, std::span<const uint8_t> values) {
+  const std::lock_guard lock(library);
+  impl_->append(name, H5T_STD_U8LE, bytes_of(values));
 }
-void H5Writer::write(const std::string& name, std::span<const int64_t> values) {
-  impl_->write(name, H5T_STD_I64LE, H5T_NATIVE_INT64, values.size(), values.data());
-}
-
-void H5Writer::write(const std::string& name, std::span<const std::string> texts) {
-  size_t width = 1;
-  for (const std::string& text : texts) width = std::max(width, text.size());
-  std::vector<char> bytes(width * texts.size());
-  for (size_t i = 0; i < texts.size(); ++i)
-    std::copy(texts[i].begin(), texts[i].end(), bytes.begin() + static_cast<std::ptrdiff_t>(i * width));
-  const Handle type = Impl::text_type(width);
-  impl_->write(name, type, type, texts.size(), bytes.data());
+void H5Writer::append(const std::string& name, std::span<const int64_t> values) {
+  const std::lock_guard lock(library);
+  impl_->append(name, H5T_STD_I64LE, bytes_of(values));
 }
 
-std::string H5Writer::bytes() {
-  Impl::check(H5Fclose(impl_->file.release()));
-  // The superblock (version 3) has the end of the file at byte 28; the memory is larger.
-  uint64_t size = 0;
-  if (impl_->image.size >= 36) std::memcpy(&size, impl_->image.bytes + 28, sizeof size);
-  if (size == 0 || size > impl_->image.size) throw Failure("HDF5: no file came of it");
-  return {impl_->image.bytes, size};
+void H5Writer::append(const std::string& name, size_t width, std::span<const std::string> texts) {
+  const std::lock_guard lock(library);
+  const Handle type = impl_->text_type(width);
+  std::string bytes;
+  for (const std::string& text : texts) {
+    if (text.size() > width) throw Failure(fmt::format("{}: a text of {} bytes, {} allowed", name, text.size(), width));
+    bytes += text;
+    bytes.append(std::max<size_t>(width, 1) - text.size(), '\0');
+  }
+  impl_->append(name, type, bytes);
+}
+
+void H5Writer::commit() {
+  const std::lock_guard lock(library);
+  for (auto& [name, set] : impl_->sets) impl_->flush(set, set.pending.size());
+  impl_->sets.clear();
+  impl_->check(H5Fclose(impl_->file.release()));
+  sync_file(impl_->path);
+  impl_.reset();
 }
 
 std::string hdf5_version() {
+  const std::lock_guard lock(library);
   unsigned major = 0, minor = 0, release = 0;
   H5get_libversion(&major, &minor, &release);
   return fmt::format("{}.{}.{}", major, minor, release);

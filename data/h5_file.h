@@ -1,5 +1,6 @@
 // One-dimensional data sets and attributes of HDF5 files: as much of HDF5 as a corpus needs, and the only place that
-// knows it. The library keeps global state and is not thread-safe: use these from one thread at a time, over all files.
+// knows it. The library keeps global state: calls from several threads wait for each other, over all files. One object
+// is for one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +29,7 @@ class H5Reader {
   std::string text_attribute(const std::string& name) const;
   int64_t int_attribute(const std::string& name) const;
 
+  bool has_data_set(const std::string& name) const;
   int64_t size(const std::string& name) const;  // elements of a data set
   // Elements [begin, begin + out.size()), which must be in the data set.
   void read(const std::string& name, int64_t begin, std::span<int32_t> out) const;
@@ -43,25 +45,27 @@ class H5Reader {
   std::unique_ptr<Impl> impl_;
 };
 
-// Builds a file in memory, so that writing it is one durable write and a full disk is met there. The bytes depend on
-// what is written alone (no time stamps). Data sets: little-endian, chunks of `chunk` elements, deflate, Fletcher32;
-// texts at fixed width, padded with NUL. The file's own structures carry checksums too (format of HDF5 1.10). Throws
-// Failure.
+// Writes a file piece by piece, in memory that does not grow with it. The bytes depend on what is written alone (no
+// time stamps). Data sets: little-endian, chunks of `chunk` elements, deflate, Fletcher32; texts at fixed width, padded
+// with NUL. The file's own structures carry checksums too (format of HDF5 1.10). Throws Failure with the path.
 class H5Writer {
  public:
-  explicit H5Writer(int64_t chunk);
+  // Replaces an existing file. Unless `commit` was called, the destructor removes it.
+  H5Writer(std::filesystem::path path, int64_t chunk);
   ~H5Writer();
   H5Writer(const H5Writer&) = delete;
   H5Writer& operator=(const H5Writer&) = delete;
 
   void text_attribute(const std::string& name, std::string_view value);  // at most 60,000 bytes
   void int_attribute(const std::string& name, int64_t value);
-  void write(const std::string& name, std::span<const int32_t> values);
-  void write(const std::string& name, std::span<const uint8_t> values);
-  void write(const std::string& name, std::span<const int64_t> values);
-  void write(const std::string& name, std::span<const std::string> texts);  // without NUL in them
+  // At the end of a data set, which the first call makes.
+  void append(const std::string& name, std::span<const int32_t> values);
+  void append(const std::string& name, std::span<const uint8_t> values);
+  void append(const std::string& name, std::span<const int64_t> values);
+  // `width`: bytes of the longest text that will come, the same at each call. No text has a NUL in it.
+  void append(const std::string& name, size_t width, std::span<const std::string> texts);
 
-  std::string bytes();  // the finished file; call once, last
+  void commit();  // writes what is left, closes, syncs; call once, last
 
  private:
   struct Impl;

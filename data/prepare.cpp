@@ -1,15 +1,20 @@
 #include "data/prepare.h"
 
 #include <algorithm>
+#include <optional>
+#include <thread>
 #include <unordered_map>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
-#include "base/durable.h"
 #include "base/error.h"
 #include "base/fields.h"
 #include "base/sha256.h"
 #include "data/corpus.h"
+#include "data/example_encoder.h"
+#include "data/ordered_work.h"
+#include "data/prepare_check.h"
 
 namespace spt {
 namespace {
@@ -17,127 +22,269 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kPlacesShown = 5;
+constexpr size_t kBatchBytes = 1 << 18;  // of records that a thread takes at once
 
-void check_config(const PrepareConfig& config) {
-  if (config.inputs.empty()) throw BadInput("no file of records was given");
-  if (config.max_tokens < 2 || config.max_tokens > kMaxExampleTokens)
-    throw BadInput(fmt::format("--max-tokens is {}, expected 2…{}", config.max_tokens, kMaxExampleTokens));
-  std::error_code error;
-  const fs::path folder = config.out.has_parent_path() ? config.out.parent_path() : fs::path(".");
-  if (!fs::is_directory(folder, error))
-    throw BadInput(fmt::format("{}: the folder {} does not exist: create it", config.out.string(), folder.string()));
-  if (fs::is_directory(config.out, error))
-    throw BadInput(fmt::format("{}: is a folder, --out must name a file", config.out.string()));
-  for (const fs::path& input : config.inputs)
-    if (fs::equivalent(input, config.out, error))
-      throw BadInput(fmt::format("{}: is input and output at once: choose another --out", config.out.string()));
-  if (fs::exists(config.out, error) && !config.force)
-    throw BadInput(
-        fmt::format("{}: exists already: choose another --out, or replace it with --force", config.out.string()));
-  require_writable(folder, "--out");
-}
+// Records of one file that follow each other.
+struct RecordBatch {
+  size_t input = 0;
+  size_t first = 0;  // index of the first one among all records
+  std::vector<RecordLine> lines;
+  RecordOptions options;
+};
 
-// Makes the corpus record by record.
+// What the first reading keeps of a record for a moment.
+struct Summary {
+  std::string id, source;
+  int64_t line = 0;
+  std::optional<std::string> role;
+  bool dropped_trailing_turn = false;
+};
+
 class Preparation {
  public:
   Preparation(const PrepareConfig& config, const ChatTemplate& chat_template, const Tokenizer& tokenizer)
-      : config_(config), template_(chat_template), tokenizer_(tokenizer) {}
+      : config_(config),
+        threads_(config.threads > 0 ? static_cast<size_t>(config.threads)
+                                    : std::max(1U, std::thread::hardware_concurrency())),
+        template_(with_system(chat_template, config.ablation.system)),
+        tokenizer_(tokenizer),
+        encoder_({config.arm, config.ablation, static_cast<size_t>(config.max_tokens)}, template_, tokenizer) {}
 
-  void read(const fs::path& input) {
-    RecordReader reader(input, {config_.format, RecordUse::kTraining, template_.role_prefix()});
-    reader.hash_into(source_hash_);
-    while (auto record = reader.next()) add(input, *record);
-    statistics_.dropped_trailing_turns += reader.dropped_trailing_turns();
+  PrepareStatistics run() {
+    survey();
+    SelectionConfig selection = config_.selection;
+    selection.weights.resize(config_.inputs.size(), 1.0);
+    choices_ = choose(candidates_, selection);
+    if (config_.ablation.roles == Roles::kShuffled) giver_ = shuffle_roles(candidates_, choices_);
+    encode(selection);
+    return statistics_;
   }
 
-  PrepareStatistics finish() {
+ private:
+  struct Place {
+    size_t input;
+    int64_t line;
+  };
+
+  // Reads all inputs; `work` sees each batch on some thread, `take` its result in order. Returns the SHA-256 of all.
+  template <class Result, class Work, class Take>
+  std::string read_all(Work work, Take take) {
+    Sha256 hash;
+    OrderedWork<RecordBatch, Result> workers(threads_, work);
+    size_t records = 0;
+    for (size_t input = 0; input < config_.inputs.size(); ++input) {
+      RecordReader reader(config_.inputs[input], {config_.format, RecordUse::kTraining, template_.role_prefix()});
+      reader.hash_into(hash);
+      for (bool more = true; more;) {
+        RecordBatch batch{input, records, {}, {}};
+        for (size_t bytes = 0; more && bytes < kBatchBytes;) {
+          auto line = reader.next_line();
+          more = line.has_value();
+          if (!more) break;
+          bytes += line->text.size();
+          batch.lines.push_back(std::move(*line));
+        }
+        records += batch.lines.size();
+        batch.options = reader.options();
+        if (workers.full()) take(workers.pop());
+        workers.push(std::move(batch));
+      }
+    }
+    while (!workers.empty()) take(workers.pop());
+    return hash.hex();
+  }
+
+  std::string id_of(const Record& record, size_t input) const {
+    return config_.inputs.size() > 1 && !record.has_own_id
+               ? fmt::format("{}:{}", config_.inputs[input].filename().string(), record.line)
+               : record.id;
+  }
+
+  // Every record is checked and becomes a candidate.
+  void survey() {
+    using Summaries = std::pair<size_t, std::vector<Summary>>;
+    source_sha256_ = read_all<Summaries>(
+        [this](const RecordBatch& batch) {
+          Summaries summaries{batch.input, {}};
+          for (const RecordLine& line : batch.lines) {
+            Record record = parse_record(config_.inputs[batch.input], line, batch.options);
+            summaries.second.push_back({id_of(record, batch.input), std::move(record.source), line.number,
+                                        std::move(record.role), record.dropped_trailing_turn});
+          }
+          return summaries;
+        },
+        [this](Summaries summaries) {
+          for (Summary& summary : summaries.second) add_candidate(summaries.first, summary);
+        });
     if (config_.arm == Arm::kRole && config_.missing_role == MissingRole::kError && statistics_.without_role > 0)
       throw BadInput(fmt::format(
           "{} of {} records have no role, the first: {}; write them with spt annotate, or leave these records out with "
           "--missing-role drop (in both arms)",
           statistics_.without_role, statistics_.records, fmt::join(places_without_role_, ", ")));
-    if (corpus_.size() == 0)
-      throw BadInput(
-          fmt::format("{}: no example is left of {} records: {} have no role, {} no answer within --max-tokens {}",
-                      config_.inputs[0].string(), statistics_.records, statistics_.dropped_without_role,
-                      statistics_.dropped_too_long, config_.max_tokens));
-    statistics_.examples = corpus_.size();
-    statistics_.tokens = static_cast<int64_t>(corpus_.tokens.size());
-    statistics_.trained_tokens = std::count(corpus_.trained.begin(), corpus_.trained.end(), 1);
-    CorpusInfo& info = corpus_.info;
-    info.arm = config_.arm == Arm::kRole ? "role" : "plain";
+  }
+
+  void add_candidate(size_t input, Summary& summary) {
+    ++statistics_.records;
+    statistics_.dropped_trailing_turns += summary.dropped_trailing_turn;
+    claim_id(summary.id, {input, summary.line});
+    shape_.longest_id = std::max(shape_.longest_id, summary.id.size());
+    shape_.longest_source = std::max(shape_.longest_source, summary.source.size());
+    const std::vector<std::string>& sources = config_.selection.sources;
+    Candidate candidate{text_hash(summary.id, config_.selection.seed), input, true};
+    candidate.eligible = sources.empty() || std::find(sources.begin(), sources.end(), summary.source) != sources.end();
+    if (candidate.eligible && !summary.role) {
+      ++statistics_.without_role;
+      if (places_without_role_.size() < kPlacesShown) places_without_role_.push_back(text({input, summary.line}));
+      candidate.eligible = config_.missing_role != MissingRole::kDrop;
+      statistics_.dropped_without_role += !candidate.eligible;
+    }
+    candidates_.push_back(candidate);
+    if (config_.ablation.roles == Roles::kShuffled) roles_.push_back(summary.role.value_or(""));
+  }
+
+  std::string text(const Place& place) const {
+    return fmt::format("{}:{}", config_.inputs[place.input].string(), place.line);
+  }
+
+  void claim_id(const std::string& id, const Place& place) {
+    if (const auto [found, is_new] = places_.emplace(text_hash(id), place); !is_new)
+      throw BadInput(fmt::format("{}: the id \"{}\" stands at {} already: every record needs its own", text(place), id,
+                                 text(found->second)));
+  }
+
+  // The chosen records of a batch, encoded.
+  struct Encoded {
+    size_t index;  // among all records
+    Place place;
+    std::string id, source;
+    std::optional<PreparedExample> example;  // none: no trained token within the limit
+  };
+
+  std::vector<Encoded> encode(const RecordBatch& batch) const {
+    std::vector<Encoded> examples;
+    for (size_t i = 0; i < batch.lines.size(); ++i) {
+      const size_t index = batch.first + i;
+      if (index >= choices_.size()) throw_changed();
+      if (choices_[index].copies == 0 && !choices_[index].held_out) continue;
+      Record record = parse_record(config_.inputs[batch.input], batch.lines[i], batch.options);
+      if (!roles_.empty()) record.role = roles_[giver_[index]];
+      examples.push_back(
+          {index, {batch.input, record.line}, id_of(record, batch.input), record.source, encoder_.encode(record)});
+    }
+    return examples;
+  }
+
+  [[noreturn]] void throw_changed() const {
+    throw BadInput(fmt::format("{}: the records changed while they were read: start again when nothing writes them",
+                               config_.inputs[0].string()));
+  }
+
+  void encode(const SelectionConfig& selection) {
+    CorpusShape valid_shape = shape_;
+    int most_copies = 1;
+    for (const Choice& choice : choices_) {
+      shape_.examples += choice.copies;
+      valid_shape.examples += choice.held_out;
+      most_copies = std::max(most_copies, choice.copies);
+    }
+    if (most_copies > 1) shape_.longest_id += copy_suffix(most_copies).size();
+    shape_.shards = config_.shards;
+    if (config_.shards > std::max<int64_t>(shape_.examples, 1))
+      throw BadInput(fmt::format("--shards is {}, there are {} examples: expected 1…{}", config_.shards,
+                                 shape_.examples, shape_.examples));
+    CorpusWriter train(config_.out, shape_);
+    std::optional<CorpusWriter> valid;
+    if (selection.valid) valid.emplace(config_.valid_out, valid_shape);
+    CorpusInfo info = describe(selection), valid_info = info;
+    const std::string sha256 =
+        read_all<std::vector<Encoded>>([this](const RecordBatch& batch) { return encode(batch); },
+                                       [&](const std::vector<Encoded>& examples) {
+                                         for (const Encoded& encoded : examples) {
+                                           if (choices_[encoded.index].held_out)
+                                             add(encoded, *valid, valid_info, valid_statistics_);
+                                           else
+                                             add(encoded, train, info, statistics_);
+                                         }
+                                       });
+    if (sha256 != source_sha256_) throw_changed();
+    require_examples(train, statistics_);
+    if (valid) require_examples(*valid, valid_statistics_);
+    statistics_.examples = train.examples();
+    statistics_.tokens = train.tokens();
+    info.dropped_examples = statistics_.dropped_too_long + statistics_.dropped_without_role;
+    if (valid) {
+      statistics_.valid_examples = valid->examples();
+      valid_info.dropped_examples = valid_statistics_.dropped_too_long;
+      valid->commit(valid_info);
+    }
+    train.commit(info);
+  }
+
+  static std::string copy_suffix(int copy) { return fmt::format("#{}", copy); }
+
+  void add(const Encoded& encoded, CorpusWriter& writer, CorpusInfo& info, PrepareStatistics& statistics) {
+    const int copies = std::max(1, choices_[encoded.index].copies);
+    if (!encoded.example) {
+      statistics.dropped_too_long += copies;
+      return;
+    }
+    const PreparedExample& example = *encoded.example;
+    for (int copy = 1; copy <= copies; ++copy) {
+      const std::string id = copy == 1 ? encoded.id : encoded.id + copy_suffix(copy);
+      if (copy > 1) claim_id(id, encoded.place);
+      writer.add(example.ids, example.trained, encoded.source, id);
+      info.truncated_examples += example.truncated;
+      statistics.truncated += example.truncated;
+      statistics.long_roles += example.long_role;
+      statistics.without_restatement += example.without_restatement;
+      statistics.longest = std::max(statistics.longest, static_cast<int64_t>(example.ids.size()));
+      statistics.trained_tokens += std::count(example.trained.begin(), example.trained.end(), 1);
+    }
+  }
+
+  void require_examples(const CorpusWriter& writer, const PrepareStatistics& statistics) const {
+    if (writer.examples() > 0) return;
+    throw BadInput(
+        fmt::format("{}: no example is left of {} records: {} have no role, {} no answer within --max-tokens {}",
+                    config_.inputs[0].string(), statistics_.records, statistics_.dropped_without_role,
+                    statistics.dropped_too_long, config_.max_tokens));
+  }
+
+  CorpusInfo describe(const SelectionConfig& selection) const {
+    CorpusInfo info;
+    info.arm = fields_detail::format_any(config_.arm);
     info.template_text = template_.text();
     info.system = template_.system();
     info.role_prefix = template_.role_prefix();
     info.tokenizer_sha256 = tokenizer_.sha256();
-    info.source_sha256 = source_hash_.hex();
+    info.source_sha256 = source_sha256_;
+    info.ablation = config_.ablation.to_json();
+    info.selection = selection.to_json();
     info.max_tokens = config_.max_tokens;
-    info.truncated_examples = statistics_.truncated;
-    info.dropped_examples = statistics_.dropped_too_long + statistics_.dropped_without_role;
-    write_corpus(config_.out, corpus_);
-    return statistics_;
-  }
-
- private:
-  void add(const fs::path& input, Record& record) {
-    ++statistics_.records;
-    const std::string place = fmt::format("{}:{}", input.string(), record.line);
-    if (config_.inputs.size() > 1 && !record.has_own_id)
-      record.id = fmt::format("{}:{}", input.filename().string(), record.line);
-    if (const auto [found, is_new] = places_.emplace(record.id, place); !is_new)
-      throw BadInput(fmt::format("{}: the id \"{}\" stands at {} already: every record needs its own", place, record.id,
-                                 found->second));
-    if (!record.role) {
-      ++statistics_.without_role;
-      if (places_without_role_.size() < kPlacesShown) places_without_role_.push_back(place);
-      if (config_.missing_role == MissingRole::kDrop) {
-        ++statistics_.dropped_without_role;
-        return;
-      }
-      if (config_.arm == Arm::kRole) return;  // refused at the end, when all are counted
-    }
-    EncodedExample example = template_.encode(record, config_.arm, tokenizer_);
-    if (config_.arm == Arm::kRole && is_long(*record.role)) ++statistics_.long_roles;
-    const size_t limit = static_cast<size_t>(config_.max_tokens);
-    if (example.ids.size() > limit) {
-      example.ids.resize(limit);
-      example.trained.resize(limit);
-      if (std::find(example.trained.begin(), example.trained.end(), 1) == example.trained.end()) {
-        ++statistics_.dropped_too_long;
-        return;
-      }
-      ++statistics_.truncated;
-    }
-    statistics_.longest = std::max(statistics_.longest, static_cast<int64_t>(example.ids.size()));
-    corpus_.tokens.insert(corpus_.tokens.end(), example.ids.begin(), example.ids.end());
-    corpus_.trained.insert(corpus_.trained.end(), example.trained.begin(), example.trained.end());
-    corpus_.offsets.push_back(static_cast<int64_t>(corpus_.tokens.size()));
-    corpus_.sources.push_back(std::move(record.source));
-    corpus_.ids.push_back(std::move(record.id));
-  }
-
-  // A token has at least one byte, so most roles need no second encoding.
-  bool is_long(const std::string& role) const {
-    return role.size() + 3 > kMaxRoleTokens && tokenizer_.encode(" " + role + "\n\n", false).size() > kMaxRoleTokens;
+    return info;
   }
 
   const PrepareConfig& config_;
-  const ChatTemplate& template_;
+  const size_t threads_;
+  const ChatTemplate template_;
   const Tokenizer& tokenizer_;
-  Sha256 source_hash_;
-  Corpus corpus_;
-  PrepareStatistics statistics_;
-  std::unordered_map<std::string, std::string> places_;  // id → file:line
+  const ExampleEncoder encoder_;
+  std::string source_sha256_;
+  std::unordered_map<uint64_t, Place> places_;  // hash of an id → where it stands
   std::vector<std::string> places_without_role_;
+  std::vector<Candidate> candidates_;  // one a record
+  std::vector<std::string> roles_;     // one a record, for shuffled roles only
+  std::vector<Choice> choices_;
+  std::vector<size_t> giver_;
+  CorpusShape shape_;
+  PrepareStatistics statistics_, valid_statistics_;
 };
 
 }  // namespace
 
 PrepareStatistics prepare(const PrepareConfig& config, const ChatTemplate& chat_template, const Tokenizer& tokenizer) {
-  check_config(config);
-  Preparation preparation(config, chat_template, tokenizer);
-  for (const fs::path& input : config.inputs) preparation.read(input);
-  return preparation.finish();
+  check_prepare(config);
+  return Preparation(config, chat_template, tokenizer).run();
 }
 
 }  // namespace spt

@@ -1,4 +1,6 @@
-// Records → corpus: the same bytes for the same input.
+// Records → corpus: the same bytes for the same input, whatever the number of threads. The files of records are read
+// twice, first to check every record and choose, then to encode; what is held in memory is some tens of bytes a record
+// (with --roles shuffled, also the roles).
 #pragma once
 
 #include <cstdint>
@@ -7,8 +9,10 @@
 #include <utility>
 #include <vector>
 
+#include "data/ablation.h"
 #include "data/chat_template.h"
 #include "data/records.h"
+#include "data/selection.h"
 #include "data/tokenizer.h"
 
 namespace spt {
@@ -23,11 +27,16 @@ inline std::vector<std::pair<std::string, MissingRole>> enum_names(MissingRole) 
 struct PrepareConfig {
   std::vector<std::filesystem::path> inputs;
   std::filesystem::path out;
-  bool force = false;  // replace an existing `out`
+  std::filesystem::path valid_out;  // of the records that selection.valid holds out
+  bool force = false;               // replace existing files
   Arm arm = Arm::kRole;
   RecordFormat format = RecordFormat::kAuto;
   MissingRole missing_role = MissingRole::kError;
   int64_t max_tokens = 2048;
+  int64_t shards = 1;
+  int64_t threads = 0;        // that encode; 0: one a core
+  SelectionConfig selection;  // an input without a weight counts once
+  AblationConfig ablation;
 };
 
 struct PrepareStatistics {
@@ -44,11 +53,14 @@ struct PrepareStatistics {
   int64_t dropped_trailing_turns = 0;
   int64_t long_roles =
       0;  // role arm: roles that `ChatTemplate::split` would not find, being longer than kMaxRoleTokens
+  int64_t without_restatement = 0;  // roles in which --no-restatement found nothing to leave out
+  int64_t valid_examples = 0;       // in the corpus of what is held out
 };
 
-// Throws BadInput before anything is written: an existing `out` without `force`, an `out` that is an input or whose
-// folder is missing, everything RecordReader refuses, missing roles (how many, and the first lines), an id that stands
-// twice, no example left. With several inputs, a record without an "id" is called FILE:LINE.
+// Throws BadInput and leaves no file: an existing `out` without `force`, an `out` that is an input or whose folder is
+// missing, an input that is no regular file, everything parse_record, choose and AblationConfig::check refuse, missing
+// roles (how many, and the first lines), an id that stands twice, no example left. With several inputs, a record
+// without an "id" is called FILE:LINE; copies of a record are ID, ID#2, ID#3, …
 PrepareStatistics prepare(const PrepareConfig& config, const ChatTemplate& chat_template, const Tokenizer& tokenizer);
 
 }  // namespace spt

@@ -234,44 +234,54 @@ RecordReader::RecordReader(fs::path path, RecordOptions options)
   if (!file_) throw BadInput(fmt::format("{}: cannot be read: {}", path_.string(), std::strerror(errno)));
 }
 
-std::optional<Record> RecordReader::next() {
-  std::string text;
+std::optional<RecordLine> RecordReader::next_line() {
+  RecordLine line;
   do {
-    if (!std::getline(file_, text)) {
+    if (!std::getline(file_, line.text)) {
       if (file_.bad()) throw Failure(fmt::format("{}: reading failed: {}", path_.string(), std::strerror(errno)));
       if (records_ == 0) throw BadInput(fmt::format("{}: has no records in it", path_.string()));
       return std::nullopt;
     }
     ++line_;
     if (hash_ != nullptr) {
-      hash_->update(text);
+      hash_->update(line.text);
       if (!file_.eof()) hash_->update("\n");
     }
-  } while (is_blank(text));
+  } while (is_blank(line.text));
+  line.number = line_;
+  if (options_.format == RecordFormat::kAuto) options_.format = detect(Line(path_, line_, line.text));
+  ++records_;
+  return line;
+}
 
-  const Line line(path_, line_, text);
-  if (options_.format == RecordFormat::kAuto) options_.format = detect(line);
+std::optional<Record> RecordReader::next() {
+  const auto line = next_line();
+  if (!line) return std::nullopt;
+  Record record = parse_record(path_, *line, options_);
+  dropped_trailing_turns_ += record.dropped_trailing_turn;
+  return record;
+}
+
+Record parse_record(const fs::path& path, const RecordLine& text, const RecordOptions& options) {
+  const Line line(path, text.number, text.text);
   Record record;
-  record.line = line_;
-  record.id = read_id(line, line_);
+  record.line = text.number;
+  record.id = read_id(line, text.number);
   record.has_own_id = line.has("id");
   record.source = line.text_or_empty("source");
   check_short(line, "source", record.source);
-  record.role = read_role(line, options_.role_prefix);
-  std::vector<Message> messages = read_messages(line, options_.format);
+  record.role = read_role(line, options.role_prefix);
+  std::vector<Message> messages = read_messages(line, options.format);
   set_turns(line, messages, record);
   if (record.turns.empty()) line.fail("the record has no turns");
   const bool ends_with_user = record.turns.size() % 2 == 1;
-  if (options_.use == RecordUse::kPrompts) {
+  if (options.use == RecordUse::kPrompts) {
     if (!ends_with_user) record.turns.pop_back();
-  } else {
+  } else if (options.use == RecordUse::kTraining) {
     if (record.turns.size() < 2) line.fail("the record has no assistant turn: add the answer or remove the record");
-    if (ends_with_user) {
-      record.turns.pop_back();
-      ++dropped_trailing_turns_;
-    }
+    if (ends_with_user) record.turns.pop_back();
+    record.dropped_trailing_turn = ends_with_user;
   }
-  ++records_;
   return record;
 }
 

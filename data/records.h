@@ -42,12 +42,19 @@ struct Record {
   std::string source;               // empty where the record names none
   std::optional<std::string> role;  // begins with the role prefix, has no blank line in it, no white space at its end
   int64_t line = 0;                 // from 1
+  bool dropped_trailing_turn = false;
+};
+
+// One line of a file of records, not yet looked at.
+struct RecordLine {
+  std::string text;
+  int64_t number = 0;  // from 1
 };
 
 // kTraining: every record ends with an assistant turn (a trailing user turn is dropped and counted; a record without
 // any assistant turn is an error). kPrompts: every record ends with a user turn (an assistant turn after it is
-// dropped).
-enum class RecordUse { kTraining, kPrompts };
+// dropped). kAny: records as they are, for looking at them.
+enum class RecordUse { kTraining, kPrompts, kAny };
 
 struct RecordOptions {
   RecordFormat format = RecordFormat::kAuto;  // kAuto: told from the first record
@@ -58,17 +65,24 @@ struct RecordOptions {
 // Identifiers and sources longer than this many bytes are refused: a corpus stores them at fixed width.
 inline constexpr size_t kMaxIdBytes = 255;
 
+// The record of one line, for `options` whose format is known. Throws BadInput with file:line and what to do: broken
+// JSON, not UTF-8, a JSON array instead of lines, missing fields, wrong types, an empty turn, turns out of order, no
+// assistant turn, a role that is not one. Safe to call from several threads.
+Record parse_record(const std::filesystem::path& path, const RecordLine& line, const RecordOptions& options);
+
 class RecordReader {
  public:
   // Throws BadInput when the file is missing, a folder or cannot be read.
   RecordReader(std::filesystem::path path, RecordOptions options);
 
-  // The next record; nothing at the end. Throws BadInput with file:line and what to do: broken JSON, not UTF-8, a JSON
-  // array instead of lines, an unknown format, missing fields, wrong types, an empty turn, turns out of order, no
-  // assistant turn, a role that is not one; and for a file without any record.
+  // The next record; nothing at the end. Throws BadInput as parse_record does, for an unknown format, and for a file
+  // without any record.
   std::optional<Record> next();
+  // The same without parsing it, for parse_record(path(), line, options()).
+  std::optional<RecordLine> next_line();
 
-  RecordFormat format() const { return options_.format; }  // after the first record: what it was found to be
+  const RecordOptions& options() const { return options_; }
+  RecordFormat format() const { return options_.format; }  // after the first line: what it was found to be
   int64_t dropped_trailing_turns() const { return dropped_trailing_turns_; }
   // Feeds every byte read from here on into `hash` as well.
   void hash_into(Sha256& hash) { hash_ = &hash; }

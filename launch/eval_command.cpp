@@ -88,6 +88,9 @@ std::vector<Work> open_tasks(const EvalConfig& config, const Tokenizer& tokenize
     const bool is_known =
         std::any_of(work.begin(), work.end(), [&](const Work& w) { return w.task.name == task.name; });
     if (is_known) throw BadInput(fmt::format("{}: another task is called {} too", file.string(), task.name));
+    if (task.kind != TaskKind::kPerplexity)
+      throw BadInput(
+          fmt::format("{}: kind {} is not run by this version", file.string(), fields_detail::format_any(task.kind)));
     auto corpus = std::make_unique<Dataset>(config.eval.data.root / task.data.path);
     corpus->require_tokenizer(tokenizer.sha256(), config.model.path);
     corpus->verify();

@@ -5,7 +5,9 @@
 
 #include "base/error.h"
 #include "base/fields.h"
+#include "data/duplicates.h"
 #include "data/prepare.h"
+#include "data/prepare_check.h"
 #include "launch/commands.h"
 #include "launch/options.h"
 
@@ -16,7 +18,11 @@ struct Options {
   PrepareConfig config;
   std::filesystem::path tokenizer;
   std::string chat_template = "spt";
-  std::string arm = "role", format = "auto", missing_role = "error";
+  std::string arm = "role", format = "auto", missing_role = "error", roles = "own", valid;
+  std::vector<std::string> select;
+  bool no_restatement = false, no_role_loss = false;
+  std::filesystem::path duplicates;
+  std::vector<std::filesystem::path> duplicates_with;
 };
 
 void print_table(const PrepareConfig& config, const PrepareStatistics& s) {
@@ -31,6 +37,16 @@ void print_table(const PrepareConfig& config, const PrepareStatistics& s) {
   row("dropped, no room to answer", s.dropped_too_long);
   row("dropped, no role", s.dropped_without_role);
   row("trailing turns dropped", s.dropped_trailing_turns);
+  if (!config.ablation.restatement) row("roles without restatement", s.without_restatement);
+  if (config.selection.valid) row("held out", s.valid_examples);
+}
+
+void report(const Options& options) {
+  const PrepareConfig& config = options.config;
+  const DuplicatesStatistics found =
+      report_duplicates({config.inputs, options.duplicates_with, options.duplicates, config.format, config.force});
+  fmt::print("{}: {} questions, {} pairs the same, {} nearly\n", options.duplicates.string(), found.questions,
+             found.exact, found.near);
 }
 
 void warn(const PrepareConfig& config, const PrepareStatistics& s) {
@@ -52,8 +68,17 @@ int run(Options& options) {
   config.missing_role = parse_choice<MissingRole>("--missing-role", options.missing_role);
   if (config.format == RecordFormat::kPrompt)
     throw BadInput("--format prompt is for spt generate: it has no answers to train on");
+  for (const std::string& text : options.select) add_select(config.selection, text);
+  if (!options.valid.empty()) config.selection.valid = parse_amount("--valid", options.valid);
+  config.ablation.roles = parse_choice<Roles>("--roles", options.roles);
+  config.ablation.restatement = !options.no_restatement;
+  config.ablation.role_loss = !options.no_role_loss;
+  if (options.duplicates.empty() && !options.duplicates_with.empty())
+    throw BadInput("--duplicates-with needs --duplicates, the report to write");
   const ChatTemplate chat_template = ChatTemplate::load(options.chat_template);
   const auto tokenizer = load_tokenizer(options.tokenizer);
+  check_prepare(config);
+  if (!options.duplicates.empty()) report(options);
   const PrepareStatistics statistics = prepare(config, chat_template, *tokenizer);
   print_table(config, statistics);
   warn(config, statistics);
@@ -77,11 +102,41 @@ void add_prepare(CLI::App& app, Action& action) {
   command
       ->add_option("--missing-role", options->missing_role, "a record without a role: error, or drop it (in both arms)")
       ->capture_default_str();
-  command->add_flag("--force", options->config.force, "replace OUT.h5 if it is there");
+  command
+      ->add_option("--weight", options->config.selection.weights,
+                   "how often an input counts, in the order of the inputs: 2 takes each record twice, 0.5 half of them")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--select", options->select,
+                   "source=NAME, first=N, random=N or random=SHARE; several apply in this order")
+      ->allow_extra_args(false);
+  command->add_option("--seed", options->config.selection.seed, "of all that is chosen at random")
+      ->capture_default_str();
+  command->add_option("--valid", options->valid, "so many records (N or a share) are held out, the same in every arm");
+  command->add_option("--valid-out", options->config.valid_out, "the corpus of what --valid holds out");
+  command
+      ->add_option("--system", options->config.ablation.system,
+                   "default: the template's system line; none; role: one that asks for a role; or the line itself")
+      ->capture_default_str();
+  command->add_option("--roles", options->roles, "own, shuffled (another question's), generic, or filler (as long)")
+      ->capture_default_str();
+  command->add_flag("--no-restatement", options->no_restatement, "leaves out the role's sentences \"The user …\"");
+  command->add_flag("--no-role-loss", options->no_role_loss, "trains on the answer only");
+  command->add_option("--shards", options->config.shards, "so many files OUT.part-00001-of-0000N.h5 hold the tokens")
+      ->capture_default_str();
+  command->add_option("--threads", options->config.threads, "that encode; 0: one a core")->capture_default_str();
+  command->add_option("--duplicates", options->duplicates, "a report of questions that stand twice (REPORT.tsv)");
+  command
+      ->add_option("--duplicates-with", options->duplicates_with,
+                   "and of those that stand in this file too (TEST.jsonl)")
+      ->allow_extra_args(false);
+  command->add_flag("--force", options->config.force, "replaces files that are there");
   command->footer(
       "Example:\n"
       "  spt prepare lima_role.jsonl --tokenizer models/llama2 --arm role --out lima_role.h5\n"
-      "  spt prepare lima_role.jsonl --tokenizer models/llama2 --arm plain --out lima_plain.h5");
+      "  spt prepare lima_role.jsonl --tokenizer models/llama2 --arm plain --out lima_plain.h5\n"
+      "  spt prepare lima_role.jsonl --tokenizer models/llama2 --out 250.h5 --select random=250 --valid 50 --valid-out "
+      "valid.h5");
   command->callback([options, &action] { action = [options](int, char**) { return run(*options); }; });
 }
 

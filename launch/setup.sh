@@ -3,7 +3,7 @@
 # root or with sudo) and pip (into .deps/, nothing outside). A second call takes a second.
 #
 #   ./launch/setup.sh            # for building and running
-#   ./launch/setup.sh --tests    # also clang-format and clang-tidy 14
+#   ./launch/setup.sh --tests    # also clang-format and clang-tidy 14, and clang 16 for the fuzz targets
 #   ./launch/setup.sh --peer     # also Python's torch and transformers, which the peer tests compare with
 #
 # .deps/venv   pip and the packages of launch/fetch_smollm2.py
@@ -50,6 +50,7 @@ missing_packages() {
   if $want_tests; then
     has clang-format-14 || echo clang-format-14
     has clang-tidy-14 || echo clang-tidy-14
+    has clang++-16 || printf 'clang-16\nlibclang-rt-16-dev\n'
   fi
   local header_probe
   header_probe=$(while read -r package headers; do

@@ -4,19 +4,20 @@
 #   ./launch/test.sh         # every test, sanitizers, clang-tidy on base, dist and data: what CI runs
 #   ./launch/test.sh all     # the same, and what takes longest: a real endpoint
 #   ./launch/test.sh fast    # the fast tests only
+#   ./launch/test.sh fuzz    # the fuzz targets only, a minute each (tests/fuzz/run.sh)
 #   ./launch/test.sh lint    # format, include order, samples, clang-tidy on everything
 #   ./launch/test.sh peer    # comparisons with transformers only
 #
-# Builds in build/ and build-asan/. Ends with a table of the parts, what was skipped and why, and one line
+# Builds in build/, build-asan/ and build-fuzz/. Ends with a table of the parts, what was skipped and why, and one line
 # "N passed, N failed, N skipped": the tests, and one for each check or failed step. Exit status 1 when anything failed.
 set -uo pipefail
 export LC_ALL=C.UTF-8  # numbers with a point
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 mode=${1:-default}
 case $mode in
-  default | all | fast | lint | peer) [ $# -le 1 ] || { echo "test.sh: one word at most" >&2; exit 1; } ;;
+  default | all | fast | fuzz | lint | peer) [ $# -le 1 ] || { echo "test.sh: one word at most" >&2; exit 1; } ;;
   -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' launch/test.sh; exit 0 ;;
-  *) echo "test.sh: unknown part $mode (known: all, fast, lint, peer)" >&2; exit 1 ;;
+  *) echo "test.sh: unknown part $mode (known: all, fast, fuzz, lint, peer)" >&2; exit 1 ;;
 esac
 
 results=$(mktemp -d)
@@ -60,13 +61,14 @@ test_sanitized() {
   ASAN_OPTIONS=protect_shadow_gap=0:detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
     tests "sanitizer tests" build-asan -R '^(base|data)\.|^trainer\.ranks_1$'
 }
+fuzz() { SPT_TORCH_DIR="$deps/torch/torch" tests/fuzz/run.sh; }
 peer_python_fits() { python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'; }
 
 case $mode in
   fast | peer) part "setup" step - ./launch/setup.sh ;;
   *) part "setup" step - ./launch/setup.sh --tests ;;
 esac
-if [ "$mode" != lint ]; then
+if [ "$mode" != lint ] && [ "$mode" != fuzz ]; then
   part "configure" step setup configure build
   part "build" step configure ninja -C build
 fi
@@ -83,6 +85,7 @@ case $mode in
     fi ;;
 esac
 [ "$mode" = all ] && part "real endpoint" tests build tests "real endpoint" build -L real
+case $mode in default | all | fuzz) part "fuzz targets" check setup fuzz ;; esac
 if [ "$mode" = all ] || [ "$mode" = default ]; then
   part "sanitizer configure" step setup configure build-asan -DSPT_SANITIZE=address,undefined
   part "sanitizer build" step "sanitizer configure" build_sanitized

@@ -1,10 +1,6 @@
 #include "trainer/checkpoint.h"
 
 #include <algorithm>
-#include <charconv>
-#include <fstream>
-#include <map>
-#include <set>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -12,8 +8,8 @@
 
 #include "base/durable.h"
 #include "base/error.h"
-#include "base/sha256.h"
 #include "dist/text.h"
+#include "trainer/checkpoint_files.h"
 
 namespace spt {
 namespace {
@@ -21,23 +17,11 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr int kVersion = 1;
-constexpr const char* kProgress = "progress.json";
-
-std::vector<std::string> files_below(const fs::path& folder) {
-  std::vector<std::string> files;
-  for (const auto& entry : fs::recursive_directory_iterator(folder))
-    if (!entry.is_directory()) files.push_back(fs::relative(entry.path(), folder).string());
-  std::sort(files.begin(), files.end());
-  return files;
-}
-
 // Name → {"size", "sha256"} of each file, the ranks of `host` sharing the work.
 json describe(const fs::path& folder, const std::vector<std::string>& files, Communicator& host) {
   json mine = json::object();
   for (size_t i = static_cast<size_t>(host.rank()); i < files.size(); i += static_cast<size_t>(host.size())) {
-    const fs::path path = folder / files[i];
-    mine[files[i]] = {{"size", fs::file_size(path)}, {"sha256", sha256_file(path)}};
+    mine[files[i]] = describe_file(folder / files[i]);
   }
   json all = json::object();
   for (const std::string& part : all_gather_text(host, mine.dump())) all.update(json::parse(part));
@@ -50,23 +34,6 @@ void remove_or_warn(const fs::path& folder) {
   if (error) spdlog::warn("{}: cannot be removed yet: {}", folder.string(), error.message());
 }
 
-json read_progress(const fs::path& path, int64_t step) {
-  std::ifstream file(path);
-  json progress = file ? json::parse(file, nullptr, false) : json();
-  const auto is_number = [&](const char* key) { return progress.contains(key) && progress[key].is_number_integer(); };
-  if (!progress.is_object() || !progress.contains("format") || progress["format"] != "spt-checkpoint" ||
-      !is_number("version") || !is_number("step") || !progress.contains("files") || !progress["files"].is_object())
-    throw BadInput(
-        fmt::format("{}: missing or broken; remove the folder to go on from an older checkpoint", path.string()));
-  if (progress["version"] > kVersion)
-    throw BadInput(fmt::format("{}: version {} is newer than this program knows ({})", path.string(),
-                               progress["version"].dump(), kVersion));
-  if (progress["step"] != step)
-    throw BadInput(
-        fmt::format("{}: says step {}, the folder's name says {}", path.string(), progress["step"].dump(), step));
-  return progress;
-}
-
 }  // namespace
 
 fs::path CheckpointStore::path(int64_t step) const {
@@ -76,13 +43,8 @@ fs::path CheckpointStore::path(int64_t step) const {
 std::vector<int64_t> CheckpointStore::steps() const {
   std::vector<int64_t> found;
   if (!fs::is_directory(folder_)) return found;
-  for (const auto& entry : fs::directory_iterator(folder_)) {
-    const std::string name = entry.path().filename().string();
-    int64_t step = 0;
-    if (!name.starts_with("step-")) continue;
-    const auto [end, error] = std::from_chars(name.data() + 5, name.data() + name.size(), step);
-    if (error == std::errc() && end == name.data() + name.size()) found.push_back(step);
-  }
+  for (const auto& entry : fs::directory_iterator(folder_))
+    if (const auto step = step_of(entry.path())) found.push_back(*step);
   std::sort(found.begin(), found.end());
   return found;
 }
@@ -100,25 +62,14 @@ void CheckpointStore::verify(int64_t step) const {
   // Rank 0's view counts: caches of a network file system differ.
   std::string text;
   if (host_.rank() == 0) {
-    const json progress = read_progress(folder / kProgress, step);
-    std::set<std::string> there;
-    for (const std::string& file : files_below(folder)) there.insert(file);
-    const char* advice = "the checkpoint is not what was saved; remove the folder to go on from an older one";
-    for (const auto& [file, facts] : progress["files"].items())
-      if (!there.count(file)) throw BadInput(fmt::format("{}: missing; {}", (folder / file).string(), advice));
-    for (const std::string& file : there)
-      if (file != kProgress && !progress["files"].contains(file))
-        throw BadInput(fmt::format("{}: an extra file; {}", (folder / file).string(), advice));
+    const json progress = read_progress(folder);
+    check_listing(folder, progress);
     text = progress["files"].dump();
   }
   const json expected = json::parse(broadcast_text(host_, text));
   std::vector<std::string> files;
   for (const auto& [file, facts] : expected.items()) files.push_back(file);
-  const json found = describe(folder, files, host_);
-  for (const std::string& file : files)
-    if (found.at(file) != expected.at(file))
-      throw BadInput(fmt::format("{}: changed since it was saved; remove the folder {} to go on from an older one",
-                                 (folder / file).string(), folder.string()));
+  check_unchanged(folder, expected, describe(folder, files, host_));
 }
 
 void CheckpointStore::remove_leftovers() const {
@@ -160,8 +111,9 @@ void CheckpointStore::save(int64_t step, const std::function<void(const fs::path
   const json facts = describe(partial, files, host_);
   if (host_.rank() == 0) {
     write_durable(
-        partial / kProgress,
-        json{{"format", "spt-checkpoint"}, {"version", kVersion}, {"step", step}, {"files", facts}}.dump(2) + "\n");
+        partial / kProgressFile,
+        json{{"format", "spt-checkpoint"}, {"version", kProgressVersion}, {"step", step}, {"files", facts}}.dump(2) +
+            "\n");
     sync_folder(partial / "hf");
     sync_folder(partial / "optimizer");
     sync_folder(partial);

@@ -44,6 +44,7 @@ json make_manifest(Runtime& runtime, const RunConfig& config, const ManifestFact
           {"mesh", {{"dp", runtime.size() / config.mesh.tp}, {"tp", config.mesh.tp}}},
           {"ranks", ranks},
           {"seed", config.run.seed},
+          {"steps", facts.steps},
           {"corpus_sha256", facts.corpus_sha256},
           {"weights_sha256", facts.weights_sha256}};
 }

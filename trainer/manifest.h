@@ -1,6 +1,7 @@
 // manifest.json of a run folder: what ran, where, on what. Also behind `spt --version`.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ nlohmann::json build_info();
 struct ManifestFacts {
   std::string corpus_sha256;   // content
   std::string weights_sha256;  // of model.path's safetensors files; empty for random weights
+  int64_t steps = 0;           // of the whole run
   std::vector<std::string> command_line;
 };
 

@@ -136,6 +136,17 @@ void remove_lock(const fs::path& path, const std::string& token, const fs::path&
 
 }  // namespace
 
+std::optional<std::string> run_lock_holder(const fs::path& run_folder) {
+  const fs::path path = run_folder / "run.lock";
+  std::error_code error;
+  const auto beat = fs::last_write_time(path, error);
+  if (error) return std::nullopt;
+  const json holder = read_holder(path);
+  const auto silence = std::chrono::duration_cast<seconds>(fs::file_time_type::clock::now() - beat);
+  if (is_gone(holder) || silence >= kSilence) return std::nullopt;
+  return fmt::format("{} (heartbeat {} s ago)", name_of(holder), silence.count());
+}
+
 RunLock::RunLock(const fs::path& run_folder) : path_(run_folder / "run.lock"), token_(random_token()) {
   const fs::path aside = path_.string() + "." + token_;
   constexpr int kAttempts = 20;  // each but the first because another run was quicker

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <filesystem>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -37,5 +38,9 @@ class RunLock {
   bool end_ = false;
   std::thread heart_;
 };
+
+// Who is at work in a run folder: "host h, pid 1, job 7 (heartbeat 3 s ago)". Nothing where there is no lock, or one
+// that RunLock would take over.
+std::optional<std::string> run_lock_holder(const std::filesystem::path& run_folder);
 
 }  // namespace spt

@@ -211,7 +211,7 @@ void Trainer::open_records(int64_t done) {
       runtime_, config_,
       {inputs_.train->info().content_sha256,
        is_rank_0 && config_.model.init == Init::kPretrained ? weights_hash(config_.model.path) : std::string(),
-       command_line_});
+       inputs_.total_steps, command_line_});
   if (!is_rank_0) return;
   write_durable(config_.run.dir / "config.yaml", dump_fields(config_));
   // Bytes of a path that are no UTF-8 become U+FFFD.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <optional>
 
@@ -133,6 +134,95 @@ TEST(ChatTemplate, Prompt_IsTheBeginningOfTheTrainingExample) {
   }
 }
 
+// Every file of configs/templates.
+class TemplateFiles : public ::testing::TestWithParam<std::string> {};
+
+std::vector<std::string> template_files() {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(kTemplates))
+    names.push_back(entry.path().stem().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Templates, TemplateFiles, ::testing::ValuesIn(template_files()),
+                         [](const auto& parameter) { return parameter.param; });
+
+TEST_P(TemplateFiles, PromptsAreBeginningsOfTraining_StopTokensAreTrained_SpansAreTheAnswers) {
+  const FakeTokenizer tokenizer;
+  const ChatTemplate chat_template = load(GetParam());
+  for (const Arm arm : {Arm::kRole, Arm::kPlain}) {
+    const std::string first = arm == Arm::kRole ? "You are X.\n\na1" : "a1";
+    const EncodedExample example = chat_template.encode(record({"q1", "a1", "q2", "a2"}, "You are X."), arm, tokenizer);
+    std::vector<std::vector<int32_t>> spans;
+    std::vector<size_t> begins;
+    for (size_t i = 0; i < example.ids.size(); ++i) {
+      if (example.trained[i] == 0) continue;
+      if (i == 0 || example.trained[i - 1] == 0) {
+        spans.emplace_back();
+        begins.push_back(i);
+      }
+      spans.back().push_back(example.ids[i]);
+    }
+    ASSERT_EQ(spans.size(), 2u);
+    EXPECT_EQ(example.context, begins[0]);
+    const std::vector<std::vector<std::string>> prompts = {{"q1"}, {"q1", first, "q2"}};
+    const std::vector<std::string> answers = {first, "a2"};
+    for (size_t turn = 0; turn < 2; ++turn) {
+      const auto prompt = chat_template.encode_prompt(prompts[turn], std::nullopt, tokenizer);
+      EXPECT_THAT(prompt, ::testing::ElementsAreArray(example.ids.begin(), example.ids.begin() + begins[turn]));
+      EXPECT_EQ(std::count(spans[turn].begin(), spans[turn].end(), tokenizer.eos()), 1);
+      ASSERT_EQ(spans[turn].back(), tokenizer.eos());
+      spans[turn].pop_back();
+      EXPECT_EQ(chat_template.split(spans[turn], tokenizer).output, answers[turn]);
+    }
+    EXPECT_EQ(chat_template.split(spans[0], tokenizer).role.has_value(), arm == Arm::kRole);
+  }
+}
+
+TEST(ChatTemplate, Vicuna_IsFastChats) {
+  const FakeTokenizer tokenizer;
+  Record with_system = record({"q1", "a1", "q2", "a2"});
+  with_system.system = "s";
+  EXPECT_EQ(marked(load("vicuna").encode(with_system, Arm::kPlain, tokenizer), tokenizer),
+            "<s>_s USER: q1 ASSISTANT:[ a1</s>]USER: q2 ASSISTANT:[ a2</s>]");
+}
+
+TEST(ChatTemplate, Encode_WithoutRoleLossTrainsFromTheAnswerOn) {
+  const FakeTokenizer tokenizer;
+  const Record made = record({"q1", "\na1", "q2", "a2"}, "You are ü.");
+  const EncodedExample with = load("spt").encode(made, Arm::kRole, tokenizer);
+  const EncodedExample without = load("spt").encode(made, Arm::kRole, tokenizer, false);
+  EXPECT_EQ(with.ids, without.ids);
+  EXPECT_THAT(marked(without, tokenizer),
+              ::testing::EndsWith("AI Assistant: You are ü.\n\n[\na1</s>]\n\nUser: q2\nAI Assistant:[ a2</s>]"));
+  EXPECT_EQ(load("spt").encode(made, Arm::kPlain, tokenizer, false).trained,
+            load("spt").encode(made, Arm::kPlain, tokenizer).trained);
+}
+
+TEST(ChatTemplate, WithSystem_ChangesThatLineAloneAndItsText) {
+  const FakeTokenizer tokenizer;
+  const std::string line = "Say \"ü\": {user}, 'x'\nand \\n.";
+  const ChatTemplate other = load("spt").with_system(line);
+  EXPECT_EQ(other.system(), line);
+  const ChatTemplate read = ChatTemplate::parse(other.text(), "again");
+  EXPECT_EQ(marked(read.encode(record({"q", "a"}), Arm::kPlain, tokenizer), tokenizer),
+            "<s>_" + line + "\n\nUser: q\nAI Assistant:[ a</s>]");
+  EXPECT_EQ(marked(load("spt").with_system("").encode(record({"q", "a"}), Arm::kPlain, tokenizer), tokenizer),
+            "<s>_User: q\nAI Assistant:[ a</s>]");
+  EXPECT_THROW(ChatTemplate::parse(yaml_with("", ""), "t.yaml").with_system(""), BadInput);
+}
+
+TEST(ChatTemplate, Parse_RefusesSpansThatCannotBeToldApart) {
+  for (const char* start : {"{system}|{user}", "{system}|{user} \\n", "{user}{system}"})
+    EXPECT_THAT(error(yaml_with("start", "start: \"" + std::string(start) + "\"")),
+                AllOf(HasSubstr("t.yaml:2"), HasSubstr("cannot be told apart")))
+        << start;
+  EXPECT_THAT(error(yaml_with("next", "next: \"{user}\\n\"")), HasSubstr("cannot be told apart"));
+  EXPECT_EQ(error(yaml_with("next", "next: \"{user}{eos}\"")), "no error");
+  EXPECT_THAT(error(yaml_with("answer", "answer: \" {assistant}\\n\\n{eos}\"")), HasSubstr("has a blank line behind"));
+}
+
 TEST(ChatTemplate, Chatml_TakesItsSpecialTokensFromTheVocabulary) {
   const FakeTokenizer tokenizer(false);
   Record with_system = record({"q1", "a1", "q2", "a2"});
@@ -163,7 +253,7 @@ TEST(ChatTemplate, MistralInstruct_IsMistrals) {
 
 TEST(ChatTemplate, Encode_RefusesATokenizerWithoutTheSpecialToken) {
   const ChatTemplate chat_template =
-      ChatTemplate::parse(yaml_with("next", "next: \"{special:<|x|>}{user}\""), "t.yaml");
+      ChatTemplate::parse(yaml_with("next", "next: \"{special:<|x|>}{user}:\""), "t.yaml");
   EXPECT_THROW(chat_template.encode(record({"q", "a", "q", "a"}), Arm::kPlain, FakeTokenizer()), BadInput);
 }
 
@@ -177,8 +267,8 @@ TEST(ChatTemplate, Parse_ReadsItsOwnTextAgain) {
 TEST(ChatTemplate, Parse_TakesDoubledBracesAsBraces) {
   const FakeTokenizer tokenizer;
   const ChatTemplate chat_template =
-      ChatTemplate::parse(yaml_with("start", "start: \"{system}{{x}}{user}\""), "t.yaml");
-  EXPECT_EQ(marked(chat_template.encode(record({"q", "a"}), Arm::kPlain, tokenizer), tokenizer), "_S{x}q[ a</s>]");
+      ChatTemplate::parse(yaml_with("start", "start: \"{system}{{x}}{user}:\""), "t.yaml");
+  EXPECT_EQ(marked(chat_template.encode(record({"q", "a"}), Arm::kPlain, tokenizer), tokenizer), "_S{x}q:[ a</s>]");
 }
 
 TEST(ChatTemplate, Parse_RefusesMisplacedPlaceholders) {
@@ -291,10 +381,11 @@ TEST_F(Split, Output_OfLlama2ChatLosesTheSpaceBeforeItsEos) {
 
 TEST(Jinja, Text_IsEscapedAndBosLeftOutWhereThereIsNone) {
   const ChatTemplate chat_template =
-      ChatTemplate::parse(yaml_with("start", "start: \"{bos}{system}'\\\\\\n{user}\""), "t.yaml");
+      ChatTemplate::parse(yaml_with("start", "start: \"{bos}{system}'\\\\\\n{user}:\""), "t.yaml");
   EXPECT_THAT(chat_template.jinja(FakeTokenizer()),
-              HasSubstr(R"({{ '<s>' + ' ' + system + '\'\\\n' + message['content'] }})"));
-  EXPECT_THAT(chat_template.jinja(FakeTokenizer(false)), HasSubstr(R"({{ system + '\'\\\n' + message['content'] }})"));
+              HasSubstr(R"({{ '<s>' + ' ' + system + '\'\\\n' + message['content'] + ':' }})"));
+  EXPECT_THAT(chat_template.jinja(FakeTokenizer(false)),
+              HasSubstr(R"({{ system + '\'\\\n' + message['content'] + ':' }})"));
 }
 
 // Ids of three samples, by tests/golden/make_template_golden.py, without our code.

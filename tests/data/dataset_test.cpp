@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "data/h5_file.h"
+#include "tests/data/small_corpus.h"
 #include "tests/temporary_folder.h"
 
 namespace spt {
@@ -26,29 +27,10 @@ std::vector<int64_t> numbers(const at::Tensor& tensor) {
   return values;
 }
 
-Corpus small_corpus() {
-  Corpus corpus;
-  corpus.info.arm = "role";
-  corpus.info.template_text = "system: S";
-  corpus.info.system = "S";
-  corpus.info.role_prefix = "You are";
-  corpus.info.tokenizer_sha256 = std::string(64, 'a');
-  corpus.info.source_sha256 = std::string(64, 'b');
-  corpus.info.max_tokens = 8;
-  corpus.info.truncated_examples = 1;
-  corpus.info.dropped_examples = 2;
-  corpus.tokens = {1, 10, 11, 12, 2, 1, 20, 2, 1, 30, 31, 32, 33, 34, 35, 2};
-  corpus.trained = {0, 0, 1, 1, 1, 0, 1, 1, 0, 0, 0, 1, 1, 0, 1, 1};
-  corpus.offsets = {0, 5, 8, 16};
-  corpus.sources = {"wiki", "", "übung"};
-  corpus.ids = {"1", "x-2", "3"};
-  return corpus;
-}
-
 class Rows : public ::testing::Test {
  protected:
-  std::filesystem::path write(Corpus corpus = small_corpus()) {
-    write_corpus(folder_ / "c.h5", corpus);
+  std::filesystem::path write(int64_t shards = 1, SmallCorpus corpus = small_corpus()) {
+    corpus.write(folder_ / "c.h5", shards);
     return folder_ / "c.h5";
   }
   std::string error(const std::filesystem::path& path, int64_t max_tokens = 0) {
@@ -66,7 +48,7 @@ class Rows : public ::testing::Test {
   // The corpus with one attribute or data set of its own.
   struct Change {
     std::string format = kCorpusFormat;
-    int64_t version = kCorpusVersion;
+    int64_t version = 1;
     int64_t max_tokens = 8;
     std::string arm = "role";
     std::vector<int64_t> offsets = {0, 5, 8, 16};
@@ -75,7 +57,7 @@ class Rows : public ::testing::Test {
     bool with_trained = true;
   };
   std::filesystem::path write(const Change& change) {
-    H5Writer file(kCorpusChunk);
+    H5Writer file(folder_ / "c.h5", kCorpusChunk);
     file.text_attribute("format", change.format);
     file.int_attribute("version", change.version);
     file.text_attribute("arm", change.arm);
@@ -85,12 +67,13 @@ class Rows : public ::testing::Test {
     file.int_attribute("max_tokens", change.max_tokens);
     file.int_attribute("truncated_examples", 0);
     file.int_attribute("dropped_examples", 0);
-    file.write("tokens", std::span<const int32_t>(change.tokens));
-    if (change.with_trained) file.write("trained", std::span<const uint8_t>(small_corpus().trained));
-    file.write("offsets", std::span<const int64_t>(change.offsets));
-    file.write("source", std::span<const std::string>(std::vector<std::string>(change.ids.size())));
-    file.write("id", std::span<const std::string>(change.ids));
-    return folder_.put("c.h5", file.bytes());
+    file.append("tokens", std::span<const int32_t>(change.tokens));
+    if (change.with_trained) file.append("trained", std::span<const uint8_t>(small_corpus().trained));
+    file.append("offsets", std::span<const int64_t>(change.offsets));
+    file.append("source", 1, std::span<const std::string>(std::vector<std::string>(change.ids.size())));
+    file.append("id", 8, std::span<const std::string>(change.ids));
+    file.commit();
+    return folder_ / "c.h5";
   }
   TemporaryFolder folder_;
 };
@@ -159,7 +142,7 @@ TEST_F(Rows, Tokenizer_MustBeTheCorpuss) {
 
 TEST_F(Rows, Open_RefusesAnotherFormatAndANewerVersion) {
   EXPECT_THAT(error(write(Change{.format = "other"})), HasSubstr("is no corpus"));
-  EXPECT_THAT(error(write(Change{.version = 2})), HasSubstr("version 2, this program reads up to 1"));
+  EXPECT_THAT(error(write(Change{.version = 3})), HasSubstr("version 3, this program reads up to 2"));
   EXPECT_THAT(error(write(Change{.arm = "other"})), HasSubstr("attribute arm is \"other\""));
 }
 

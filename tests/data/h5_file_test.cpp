@@ -1,5 +1,7 @@
 #include "data/h5_file.h"
 
+#include <future>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -15,18 +17,22 @@ using ::testing::HasSubstr;
 class H5File : public ::testing::Test {
  protected:
   std::filesystem::path make() {
-    H5Writer writer(4096);
+    H5Writer writer(folder_ / "f.h5", 4096);
     writer.text_attribute("name", "größe");
     writer.text_attribute("empty", "");
     writer.int_attribute("number", -7);
-    writer.write("small", std::span<const uint8_t>(std::vector<uint8_t>{1, 0, 255}));
-    writer.write("ids", std::span<const int32_t>(ids_));
-    writer.write("offsets", std::span<const int64_t>(std::vector<int64_t>{0, int64_t{1} << 40}));
-    writer.write("texts", std::span<const std::string>(std::vector<std::string>{"a", "", "ééé"}));
-    return folder_.put("f.h5", writer.bytes());
+    writer.append("small", std::span<const uint8_t>(std::vector<uint8_t>{1, 0, 255}));
+    writer.append("ids", std::span<const int32_t>(ids_).first(7));
+    writer.append("offsets", std::span<const int64_t>(std::vector<int64_t>{0}));
+    writer.append("ids", std::span<const int32_t>(ids_).subspan(7));
+    writer.append("offsets", std::span<const int64_t>(std::vector<int64_t>{int64_t{1} << 40}));
+    writer.append("texts", 6, std::span<const std::string>(std::vector<std::string>{"a", "", "ééé"}));
+    writer.append("nil", std::span<const int32_t>());
+    writer.commit();
+    return folder_ / "f.h5";
   }
   void SetUp() override {
-    for (int32_t i = 0; i < 10'000; ++i) ids_.push_back(i * 7919 % 32'000);
+    for (int32_t i = 0; i < kIds; ++i) ids_.push_back(i * 7919 % 32'000);
   }
   template <class Action>
   std::string error(Action action) {
@@ -38,6 +44,7 @@ class H5File : public ::testing::Test {
     }
     return "no error";
   }
+  static constexpr int32_t kIds = 200'000;  // more than a writer gathers
   TemporaryFolder folder_;
   std::vector<int32_t> ids_;
 };
@@ -49,8 +56,13 @@ TEST_F(H5File, Read_GivesBackWhatWasWritten) {
   EXPECT_EQ(reader.int_attribute("number"), -7);
   EXPECT_TRUE(reader.has_attribute("name"));
   EXPECT_FALSE(reader.has_attribute("none"));
-  EXPECT_EQ(reader.size("ids"), 10'000);
-  std::vector<int32_t> part(5000);
+  EXPECT_EQ(reader.size("ids"), kIds);
+  EXPECT_EQ(reader.size("nil"), 0);
+  EXPECT_TRUE(reader.has_data_set("nil"));
+  EXPECT_FALSE(reader.has_data_set("none"));
+  std::vector<int32_t> all(kIds), part(5000);
+  reader.read("ids", 0, std::span(all));
+  EXPECT_EQ(all, ids_);
   reader.read("ids", 3000, std::span(part));
   EXPECT_TRUE(std::equal(part.begin(), part.end(), ids_.begin() + 3000));
   std::vector<uint8_t> small(3);
@@ -90,8 +102,8 @@ TEST_F(H5File, Read_RefusesAnotherTypeNameOrRange) {
   EXPECT_THAT(error([&] { reader.text_attribute("none"); }), HasSubstr("no attribute \"none\""));
   EXPECT_THAT(error([&] { reader.text_attribute("number"); }), HasSubstr("number must be one text"));
   EXPECT_THAT(error([&] { reader.int_attribute("name"); }), HasSubstr("name must be one integer"));
-  for (const int64_t begin : {int64_t{-1}, int64_t{9999}, int64_t{1} << 62})
-    EXPECT_THAT(error([&] { reader.read("ids", begin, std::span(int32)); }), HasSubstr("data set ids has 10000"));
+  for (const int64_t begin : {int64_t{-1}, int64_t{kIds - 1}, int64_t{1} << 62})
+    EXPECT_THAT(error([&] { reader.read("ids", begin, std::span(int32)); }), HasSubstr("data set ids has 200000"));
   EXPECT_THAT(error([&] { reader.read_texts("texts", 0, int64_t{1} << 62); }), HasSubstr("data set texts has 3"));
 }
 
@@ -112,8 +124,41 @@ TEST_F(H5File, Read_OfATruncatedFileIsRefused) {
 }
 
 TEST_F(H5File, Write_RefusesTextLargerThanAnAttribute) {
-  H5Writer writer(4096);
+  H5Writer writer(folder_ / "f.h5", 4096);
   EXPECT_THROW(writer.text_attribute("name", std::string(60'001, 'x')), Failure);
+}
+
+TEST_F(H5File, Write_RefusesATextLongerThanItsWidth) {
+  H5Writer writer(folder_ / "f.h5", 4096);
+  const std::vector<std::string> texts = {"abc"};
+  EXPECT_THROW(writer.append("texts", 2, std::span(texts)), Failure);
+}
+
+TEST_F(H5File, Write_WithoutCommitLeavesNoFile) {
+  {
+    H5Writer writer(folder_ / "f.h5", 4096);
+    writer.append("ids", std::span<const int32_t>(ids_));
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "f.h5"));
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "f.h5"));
+}
+
+// Readers of several files on several threads, as in training: one reads ahead while another validates.
+TEST_F(H5File, Read_FromSeveralThreadsAtOnceGivesTheSame) {
+  const auto path = make();
+  std::vector<std::future<bool>> threads;
+  for (int thread = 0; thread < 4; ++thread)
+    threads.push_back(std::async(std::launch::async, [&] {
+      bool same = true;
+      for (int round = 0; round < 20; ++round) {
+        const H5Reader reader(path);
+        std::vector<int32_t> all(kIds);
+        reader.read("ids", 0, std::span(all));
+        same = same && all == ids_;
+      }
+      return same;
+    }));
+  for (auto& thread : threads) EXPECT_TRUE(thread.get());
 }
 
 }  // namespace

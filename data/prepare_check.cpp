@@ -1,0 +1,66 @@
+#include "data/prepare_check.h"
+
+#include <fmt/format.h>
+
+#include "base/durable.h"
+#include "base/error.h"
+#include "data/corpus.h"
+
+namespace spt {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kMaxThreads = 1024;
+
+void check_range(const char* option, int64_t value, int64_t least, int64_t most) {
+  if (value < least || value > most)
+    throw BadInput(fmt::format("{} is {}, expected {}…{}", option, value, least, most));
+}
+
+void check_output(const char* option, const fs::path& out, const PrepareConfig& config) {
+  std::error_code error;
+  const fs::path folder = out.has_parent_path() ? out.parent_path() : fs::path(".");
+  if (!fs::is_directory(folder, error))
+    throw BadInput(fmt::format("{}: the folder {} does not exist: create it", out.string(), folder.string()));
+  if (fs::is_directory(out, error))
+    throw BadInput(fmt::format("{}: is a folder, {} must name a file", out.string(), option));
+  for (const fs::path& input : config.inputs)
+    if (fs::equivalent(input, out, error))
+      throw BadInput(fmt::format("{}: is input and output at once: choose another {}", out.string(), option));
+  if (const auto files = corpus_files(out); !files.empty() && !config.force)
+    throw BadInput(
+        fmt::format("{}: exists already: choose another {}, or replace it with --force", files[0].string(), option));
+  require_writable(folder, option);
+}
+
+}  // namespace
+
+void check_prepare(const PrepareConfig& config) {
+  if (config.inputs.empty()) throw BadInput("no file of records was given");
+  check_range("--max-tokens", config.max_tokens, 2, kMaxExampleTokens);
+  check_range("--shards", config.shards, 1, kMaxCorpusParts);
+  check_range("--threads", config.threads, 0, kMaxThreads);
+  if (config.selection.weights.size() > config.inputs.size())
+    throw BadInput(fmt::format("--weight is given {} times for {} files of records: one each, in their order",
+                               config.selection.weights.size(), config.inputs.size()));
+  config.ablation.check(config.arm);
+  check_output("--out", config.out, config);
+  if (config.selection.valid.has_value() == config.valid_out.empty())
+    throw BadInput(
+        "--valid and --valid-out belong together: how many records to hold out, and the corpus to write them to");
+  if (!config.valid_out.empty()) {
+    check_output("--valid-out", config.valid_out, config);
+    if (fs::absolute(config.valid_out).lexically_normal() == fs::absolute(config.out).lexically_normal())
+      throw BadInput(fmt::format("{}: is --out and --valid-out at once", config.out.string()));
+  }
+  for (const fs::path& input : config.inputs) {
+    std::error_code error;
+    const fs::file_status status = fs::status(input, error);
+    if (fs::exists(status) && !fs::is_regular_file(status) && !fs::is_directory(status))
+      throw BadInput(
+          fmt::format("{}: is no regular file; records are read twice: save them to a file first", input.string()));
+  }
+}
+
+}  // namespace spt

@@ -1,0 +1,24 @@
+// spt inspect of a corpus and of records.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace spt {
+
+struct InspectOptions {
+  std::filesystem::path path, tokenizer;
+  std::string rows;
+  bool json = false, verify = false;
+  std::vector<std::filesystem::path> against;  // task files
+  std::filesystem::path data_root = ".";
+  int64_t ngram = 13;
+};
+
+void inspect_corpus(const InspectOptions& options);
+void inspect_records(const InspectOptions& options);
+
+}  // namespace spt

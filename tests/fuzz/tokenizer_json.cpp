@@ -1,0 +1,12 @@
+// tokenizer.json of Hugging Face's tokenizers.
+#include "data/tokenizer.h"
+#include "tests/fuzz/tokenizer_use.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace spt;
+  static const FuzzFolder folder;
+  folder.put("tokenizer_config.json", R"({"eos_token": "</s>", "bos_token": "<s>"})");
+  folder.put("tokenizer.json", as_text(data, size));
+  may_refuse([&] { use_tokenizer(*load_tokenizer(folder.path())); });
+  return 0;
+}

@@ -1,0 +1,86 @@
+#include "trainer/checkpoint_files.h"
+
+#include <algorithm>
+#include <charconv>
+#include <fstream>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/sha256.h"
+
+namespace spt {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+std::optional<int64_t> step_of(const fs::path& folder) {
+  const std::string name = folder.filename().string();
+  int64_t step = 0;
+  if (!name.starts_with("step-")) return std::nullopt;
+  const auto [end, error] = std::from_chars(name.data() + 5, name.data() + name.size(), step);
+  return error == std::errc() && end == name.data() + name.size() ? std::optional(step) : std::nullopt;
+}
+
+std::vector<std::string> files_below(const fs::path& folder) {
+  std::vector<std::string> files;
+  for (const auto& entry : fs::recursive_directory_iterator(folder))
+    if (!entry.is_directory()) files.push_back(fs::relative(entry.path(), folder).string());
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+json describe_file(const fs::path& path) {
+  return {{"size", fs::file_size(path)}, {"sha256", sha256_file(path)}};
+}
+
+json read_progress(const fs::path& folder) {
+  const fs::path path = folder / kProgressFile;
+  std::ifstream file(path);
+  json progress = file ? json::parse(file, nullptr, false) : json();
+  const auto is_number = [&](const char* key) { return progress.contains(key) && progress[key].is_number_integer(); };
+  if (!progress.is_object() || !progress.contains("format") || progress["format"] != "spt-checkpoint" ||
+      !is_number("version") || !is_number("step") || !progress.contains("files") || !progress["files"].is_object())
+    throw BadInput(
+        fmt::format("{}: missing or broken; remove the folder to go on from an older checkpoint", path.string()));
+  for (const auto& [name, facts] : progress["files"].items())
+    if (!facts.is_object() || !facts.contains("size") || !facts["size"].is_number_unsigned() ||
+        !facts.contains("sha256") || !facts["sha256"].is_string())
+      throw BadInput(
+          fmt::format("{}: says no size and SHA-256 of {}; remove the folder to go on from an older checkpoint",
+                      path.string(), name));
+  if (progress["version"] > kProgressVersion)
+    throw BadInput(fmt::format("{}: version {} is newer than this program knows ({})", path.string(),
+                               progress["version"].dump(), kProgressVersion));
+  if (const auto step = step_of(folder); step && progress["step"] != *step)
+    throw BadInput(
+        fmt::format("{}: says step {}, the folder's name says {}", path.string(), progress["step"].dump(), *step));
+  return progress;
+}
+
+void check_listing(const fs::path& folder, const json& progress) {
+  const std::vector<std::string> there = files_below(folder);
+  const char* advice = "the checkpoint is not what was saved; remove the folder to go on from an older one";
+  for (const auto& [file, facts] : progress["files"].items())
+    if (!std::binary_search(there.begin(), there.end(), file))
+      throw BadInput(fmt::format("{}: missing; {}", (folder / file).string(), advice));
+  for (const std::string& file : there)
+    if (file != kProgressFile && !progress["files"].contains(file))
+      throw BadInput(fmt::format("{}: an extra file; {}", (folder / file).string(), advice));
+}
+
+void check_unchanged(const fs::path& folder, const json& expected, const json& found) {
+  for (const auto& [file, facts] : expected.items())
+    if (found.at(file) != facts)
+      throw BadInput(fmt::format("{}: changed since it was saved; remove the folder {} to go on from an older one",
+                                 (folder / file).string(), folder.string()));
+}
+
+void verify_checkpoint(const fs::path& folder) {
+  const json progress = read_progress(folder);
+  check_listing(folder, progress);
+  for (const auto& [file, facts] : progress["files"].items())
+    check_unchanged(folder, {{file, facts}}, {{file, describe_file(folder / file)}});
+}
+
+}  // namespace spt
