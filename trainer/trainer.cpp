@@ -118,6 +118,8 @@ ExitStatus Trainer::run() {
     show_samples();
   }
 
+  rows_ = std::make_unique<ReadAhead<std::vector<Batch>>>([this](int64_t step) { return load_batches(step); },
+                                                          inputs_.total_steps);
   Console console(first, inputs_.total_steps, config_.run.log_every, is_rank_0);
   limit_waits(config_.run.collective_timeout_s);
   for (int64_t done = first; done < inputs_.total_steps;) {
@@ -204,7 +206,7 @@ int64_t Trainer::load() {
 Trainer::StepResult Trainer::step(int64_t step) {
   StepResult result;
   const auto start = Clock::now();
-  const std::vector<Batch> batches = load_batches(step);  // 1 take the rows
+  const std::vector<Batch> batches = rows_->take(step);  // 1 take the rows
   result.data_seconds = seconds_since(start);
   at::Tensor counts = at::zeros({2}, at::kLong);
   for (const Batch& batch : batches) {

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "data/dataset.h"
+#include "data/read_ahead.h"
 #include "dist/mesh.h"
 #include "trainer/checkpoint.h"
 #include "trainer/metrics.h"
@@ -41,9 +42,9 @@ class Trainer {
 
   void limit_waits(double seconds) const;  // of collectives, by the watchdog
   std::unique_ptr<RunLock> take_run_folder() const;
-  int64_t load();                 // weights, or the newest checkpoint: its step
-  StepResult step(int64_t step);  // from 0
-  std::vector<Batch> load_batches(int64_t step) const;
+  int64_t load();                                       // weights, or the newest checkpoint: its step
+  StepResult step(int64_t step);                        // from 0
+  std::vector<Batch> load_batches(int64_t step) const;  // on the thread of rows_
   void save(int64_t step);
   bool should_stop();  // collective: all ranks agree
   void show_samples() const;
@@ -57,6 +58,7 @@ class Trainer {
   CheckpointStore checkpoints_;
   CausalLm model_;
   std::unique_ptr<ZeroAdamW> optimizer_;
+  std::unique_ptr<ReadAhead<std::vector<Batch>>> rows_;  // of each step, read while the one before is trained on
 };
 
 }  // namespace spt
