@@ -217,6 +217,7 @@ class Parts : public Rows {
 };
 
 TEST_F(Parts, Corpus_IsTheSameInAnyNumberOfParts) {
+  folder_.put("c.part-00001-of-00009.h5.partial", "left by a killed call");
   const std::string whole = Dataset(write()).info().content_sha256;
   for (const int64_t parts : {2, 3}) {
     const Dataset dataset(write(parts));
@@ -230,6 +231,7 @@ TEST_F(Parts, Corpus_IsTheSameInAnyNumberOfParts) {
     EXPECT_NO_THROW(dataset.verify());
   }
   EXPECT_THAT(corpus_files(folder_ / "c.h5"), ::testing::SizeIs(4));  // those in two parts are gone
+  EXPECT_THAT(corpus_files(folder_ / "c.h5", ".partial"), ::testing::IsEmpty());
 }
 
 TEST_F(Parts, Part_IsOpenedWhenItsRowsAreRead) {
