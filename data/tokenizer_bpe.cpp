@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "data/tokenizer_byte_level.h"
 #include "data/utf8.h"
 
 namespace spt {
@@ -126,6 +127,16 @@ void Bpe::encode(std::string_view word, std::vector<int32_t>& ids) const {
   const auto merge = [this](std::string_view part, std::vector<int32_t>& out) { merge_word(part, out); };
   if (!cuts_at_marks_) return cache_.append(word, ids, merge);
   for (const std::string_view part : words_by_mark(word, false)) cache_.append(part, ids, merge);
+}
+
+void Bpe::encode_bytes(std::string_view word, std::vector<int32_t>& ids) const {
+  cache_.append(word, ids, [this](std::string_view bytes, std::vector<int32_t>& out) {
+    const std::string characters = bytes_to_characters(bytes);
+    if (const auto whole = ignore_merges_ ? id(characters) : std::nullopt)
+      out.push_back(*whole);
+    else
+      merge_word(characters, out);
+  });
 }
 
 void Bpe::merge_word(std::string_view word, std::vector<int32_t>& ids) const {

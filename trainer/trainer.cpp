@@ -122,6 +122,8 @@ ExitStatus Trainer::run() {
   load(checkpoint);
   open_records(done);
 
+  rows_ = std::make_unique<ReadAhead<std::vector<Batch>>>([this](int64_t step) { return load_batches(step); },
+                                                          inputs_.total_steps);
   Console console(done, inputs_.total_steps, config_.run.log_every, runtime_.rank() == 0);
   watch_computing();
   while (done < inputs_.total_steps) {
@@ -238,7 +240,7 @@ MetricsRow Trainer::step(int64_t step) {
   row.step = step + 1;
   row.epoch = step / steps_per_epoch(inputs_.sampler) + 1;
   const auto start = Clock::now();
-  const std::vector<Batch> batches = load_batches(step);  // 1 take the rows
+  const std::vector<Batch> batches = rows_->take(step);  // 1 take the rows
   row.data_seconds = seconds_since(start);
   int64_t trained = 0, tokens = 0;
   for (const Batch& batch : batches) {

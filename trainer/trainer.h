@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "data/dataset.h"
+#include "data/read_ahead.h"
 #include "dist/mesh.h"
 #include "trainer/checkpoint.h"
 #include "trainer/metrics.h"
@@ -45,8 +46,8 @@ class Trainer {
   void load(std::optional<int64_t> checkpoint);  // weights and optimizer: new ones, or those of this step
   void open_records(int64_t done);               // rank 0 writes the configuration, manifest, metrics, events
   void record(const MetricsRow& row);
-  MetricsRow step(int64_t step);  // from 0
-  std::vector<Batch> load_batches(int64_t step) const;
+  MetricsRow step(int64_t step);                        // from 0
+  std::vector<Batch> load_batches(int64_t step) const;  // on the thread of rows_
   void save(int64_t step);
   bool should_stop();  // collective: all ranks agree
   void show_samples() const;
@@ -59,6 +60,7 @@ class Trainer {
   CheckpointStore checkpoints_;
   CausalLm model_;
   std::unique_ptr<ZeroAdamW> optimizer_;
+  std::unique_ptr<ReadAhead<std::vector<Batch>>> rows_;  // of each step, read while the one before is trained on
   // On rank 0, while it runs:
   std::unique_ptr<RunLock> lock_;
   std::optional<MetricsWriter> metrics_;

@@ -31,3 +31,4 @@ spt_integration_test(annotate_checkpoint annotate_model_test.py CheckpointTest 3
 spt_integration_test(real_endpoint real_endpoint_test.py RealEndpointTest 600)
 set_tests_properties(integration.real_endpoint PROPERTIES LABELS real SKIP_REGULAR_EXPRESSION "^SKIPPED")
 spt_integration_test(inspect inspect_test.py InspectTest 300)
+spt_integration_test(prepare prepare_test.py PrepareTest 300)
