@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 
 #include <fmt/format.h>
 
 #include "base/error.h"
 #include "base/fields.h"
+#include "base/read_file.h"
 #include "data/config_file.h"
 #include "data/named_config.h"
 
@@ -218,10 +217,7 @@ ChatTemplate ChatTemplate::load(const std::string& name_or_file) {
   std::error_code error;
   if (fs::is_directory(path, error))
     throw BadInput(fmt::format("{}: is a folder, expected a template file", path.string()));
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw BadInput(fmt::format("{}: the template cannot be read: {}", path.string(), std::strerror(errno)));
-  const std::string yaml{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  return parse(yaml, path.string());
+  return parse(read_file(path), path.string());
 }
 
 ChatTemplate ChatTemplate::parse(const std::string& yaml, const std::string& origin) {

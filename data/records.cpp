@@ -34,6 +34,8 @@ class Line {
       if (text.find_first_not_of(" \t") != std::string::npos && text[text.find_first_not_of(" \t")] == '[')
         fail_array();
       fail(fmt::format("broken JSON: {}", reason(error.what())));
+    } catch (const json::out_of_range&) {
+      fail("a number is larger than any");
     }
     if (value_.is_array()) fail_array();
     if (!value_.is_object()) fail(fmt::format("a record must be a JSON object, this is a {}", value_.type_name()));

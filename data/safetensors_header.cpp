@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "data/json_text.h"
 
 namespace spt {
 namespace {
@@ -47,12 +48,6 @@ json parse_json(std::string_view text, const fs::path& file, const char* what) {
   } catch (const json::out_of_range&) {
     bad_file(file, fmt::format("the {} has a number larger than any", what));
   }
-}
-
-// A value for a message; a hostile one may be long.
-std::string brief(const json& value) {
-  const std::string text = value.dump(-1, ' ', true);
-  return text.size() <= 80 ? text : text.substr(0, 80) + "…";
 }
 
 size_t number(const json& value, const fs::path& file, const std::string& name, const char* what) {

@@ -27,8 +27,8 @@ inline std::vector<std::pair<std::string, TaskFormat>> enum_names(TaskFormat) {
 struct TaskData {
   std::filesystem::path path;
   TaskFormat format = TaskFormat::kJsonl;
-  std::string records;
-  std::vector<std::string> columns;
+  std::string records = {};
+  std::vector<std::string> columns = {};
 
   template <class F>
   void fields(F& f) {

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/read_file.h"
 #include "base/sha256.h"
 #include "data/tokenizer_json.h"
 #include "data/tokenizer_sentencepiece.h"
@@ -63,7 +64,7 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
     throw BadInput(fmt::format("{}: there is neither tokenizer.json nor tokenizer.model in it", folder.string()));
 
   const TokenizerSettings settings = read_tokenizer_settings(folder);
-  const std::string bytes = read_whole_file(path);
+  const std::string bytes = read_file(path);
   std::unique_ptr<Tokenizer> tokenizer;
   if (has_json) {
     const nlohmann::json json = parse_json(path, bytes);

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "data/json_text.h"
 
 namespace spt {
 namespace {
@@ -32,7 +33,7 @@ std::pair<std::string, std::string> read_merge(const Json& merge) {
     if (space != std::string::npos && pair.find(' ', space + 1) == std::string::npos)
       return {pair.substr(0, space), pair.substr(space + 1)};
   }
-  throw BadInput(fmt::format("merge {} is not two tokens", merge.dump()));
+  throw BadInput(fmt::format("merge {} is not two tokens", brief(merge)));
 }
 
 Bpe read_bpe(const Json& model) {
@@ -43,7 +44,7 @@ Bpe read_bpe(const Json& model) {
     if (!text_or_empty(model, option).empty())
       throw BadInput(fmt::format("model: {} '{}' is not supported", option, text_or_empty(model, option)));
   if (const Json& dropout = part(model, "dropout"); !dropout.is_null() && dropout.get<double>() != 0)
-    throw BadInput(fmt::format("model: dropout {} is not supported", dropout.dump()));
+    throw BadInput(fmt::format("model: dropout {} is not supported", brief(dropout)));
 
   Bpe::Options options;
   if (!part(model, "unk_token").is_null()) options.unk = model.at("unk_token").get<std::string>();
@@ -119,8 +120,12 @@ void JsonTokenizer::read_template(const Json& json) {
       continue;
     }
     const std::string name = item.at("SpecialToken").at("id");
-    for (const Json& id : json.at("special_tokens").at(name).at("ids"))
-      (text_seen ? after_ : before_).push_back(id.get<int32_t>());
+    for (const Json& id : json.at("special_tokens").at(name).at("ids")) {
+      const auto number = id.get<int64_t>();
+      if (number < 0 || number >= size_ || text_of(static_cast<int32_t>(number)).empty())
+        throw BadInput(fmt::format("post_processor: token '{}' has the id {}, which is no token", name, number));
+      (text_seen ? after_ : before_).push_back(static_cast<int32_t>(number));
+    }
   }
   if (!text_seen) throw BadInput("post_processor TemplateProcessing: 'single' has no Sequence");
 }

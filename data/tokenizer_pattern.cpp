@@ -9,6 +9,7 @@
 #include <pcre2.h>
 
 #include "base/error.h"
+#include "data/json_text.h"
 #include "data/utf8.h"
 
 namespace spt {
@@ -78,7 +79,7 @@ Pattern read_pattern(const nlohmann::json& json) {
     return text;
   }
   if (json.is_object() && json.contains("Regex")) return Regex(json.at("Regex").get<std::string>());
-  refuse_kind("pattern", json.dump(), "String, Regex");
+  refuse_kind("pattern", brief(json), "String, Regex");
 }
 
 std::vector<Span> find_all(const Pattern& pattern, std::string_view text) {
@@ -102,7 +103,7 @@ std::string replace_all(const Pattern& pattern, std::string_view text, std::stri
 }
 
 std::string kind_of(const nlohmann::json& json) {
-  return json.is_object() ? json.value("type", "without a type") : json.dump();
+  return json.is_object() ? json.value("type", "without a type") : brief(json);
 }
 
 void refuse_kind(const std::string& part, const std::string& kind, const std::string& known) {

@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
-#include <iterator>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/read_file.h"
 
 namespace spt {
 namespace {
@@ -17,7 +16,7 @@ using Json = nlohmann::json;
 
 Json read_object(const std::filesystem::path& path) {
   if (std::error_code unknown; !std::filesystem::exists(path, unknown)) return Json::object();
-  Json json = parse_json(path, read_whole_file(path));
+  Json json = parse_json(path, read_file(path));
   if (!json.is_object()) throw BadInput("is not a JSON object");
   return json;
 }
@@ -88,13 +87,6 @@ std::string json_reason(const std::exception& error) {
   const std::string text = error.what();
   const size_t end = text.starts_with("[json.exception.") ? text.find("] ") : std::string::npos;
   return end == std::string::npos ? text : text.substr(end + 2);
-}
-
-std::string read_whole_file(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (!file) throw BadInput(fmt::format("{}: cannot be read", path.string()));
-  return bytes;
 }
 
 Json parse_json(const std::filesystem::path& path, const std::string& bytes) {

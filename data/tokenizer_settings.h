@@ -29,8 +29,6 @@ TokenizerSettings read_tokenizer_settings(const std::filesystem::path& folder);
 
 // What the JSON library says, without the name and number of its exception.
 std::string json_reason(const std::exception& error);
-// Throws BadInput when the file cannot be read.
-std::string read_whole_file(const std::filesystem::path& path);
 // Throws BadInput with the path, line and column when it is not JSON.
 nlohmann::json parse_json(const std::filesystem::path& path, const std::string& bytes);
 

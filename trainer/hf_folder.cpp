@@ -1,12 +1,11 @@
 #include "trainer/hf_folder.h"
 
-#include <fstream>
-
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "base/durable.h"
 #include "base/error.h"
+#include "base/read_file.h"
 #include "data/safetensors.h"
 #include "trainer/model/pretrained.h"
 
@@ -64,12 +63,6 @@ void write_json(const fs::path& path, const json& value) {
   write_durable(path, value.dump(2) + "\n");
 }
 
-std::string read_text(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw BadInput(fmt::format("{}: cannot be read", path.string()));
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 }  // namespace
 
 void save_weights(const fs::path& folder, const CausalLm& model, Communicator& tp, int64_t file_bytes) {
@@ -95,8 +88,8 @@ void save_weights(const fs::path& folder, const CausalLm& model, Communicator& t
 }
 
 ModelFiles read_model_files(const fs::path& folder, const Tokenizer& tokenizer) {
-  ModelFiles files{{kConfig, read_text(folder / kConfig)}};
-  for (const fs::path& file : tokenizer.files()) files[file.filename().string()] = read_text(file);
+  ModelFiles files{{kConfig, read_file(folder / kConfig)}};
+  for (const fs::path& file : tokenizer.files()) files[file.filename().string()] = read_file(file);
   for (const char* name : {kConfig, kTokenizerConfig})
     if (files.contains(name)) parse_object(files[name], folder / name);
   return files;
@@ -145,7 +138,7 @@ void save_model_files(const fs::path& folder, const ModelFiles& source, at::Scal
 std::optional<SptJson> load_spt_json(const fs::path& folder) {
   const fs::path path = folder / "spt.json";
   if (!fs::exists(path)) return std::nullopt;
-  const json value = parse_object(read_text(path), path);
+  const json value = parse_object(read_file(path), path);
   const auto require = [&](const char* key, json::value_t type, const char* expected) -> const json& {
     if (!value.contains(key)) throw BadInput(fmt::format("{}: the key {} is missing", path.string(), key));
     if (value[key].type() != type)

@@ -13,6 +13,7 @@
 
 #include "base/durable.h"
 #include "base/error.h"
+#include "base/read_file.h"
 
 namespace spt {
 namespace {
@@ -62,13 +63,6 @@ struct RowFromJson {
   }
 };
 
-std::string read_text(const std::filesystem::path& path) {
-  std::ifstream stream(path, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(stream)), {});
-  if (!stream) throw BadInput(fmt::format("{}: cannot be read: {}", path.string(), std::strerror(errno)));
-  return text;
-}
-
 // Calls `use(row, end of its line)` for each whole line, until it returns false.
 template <class F>
 void for_each_row(const std::filesystem::path& path, std::string_view text, F&& use) {
@@ -90,7 +84,7 @@ void for_each_row(const std::filesystem::path& path, std::string_view text, F&& 
 
 std::vector<MetricsRow> read_metrics(const std::filesystem::path& path) {
   std::vector<MetricsRow> rows;
-  for_each_row(path, read_text(path), [&](const MetricsRow& row, size_t) {
+  for_each_row(path, read_file(path), [&](const MetricsRow& row, size_t) {
     rows.push_back(row);
     return true;
   });
@@ -101,7 +95,7 @@ MetricsWriter::MetricsWriter(const std::filesystem::path& path, int64_t resume_a
   std::string text;
   size_t kept = 0;
   if (std::filesystem::exists(path)) {
-    text = read_text(path);
+    text = read_file(path);
     int64_t last_step = 0;
     if (resume_after_step > 0)
       for_each_row(path, text, [&](const MetricsRow& row, size_t end) {

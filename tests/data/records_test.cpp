@@ -173,6 +173,10 @@ TEST_F(Records, Read_RefusesHalfASurrogatePair) {
   EXPECT_THAT(error(R"({"conversations": ["q", "\ud800"]})"), HasSubstr("in.jsonl:1: broken JSON"));
 }
 
+TEST_F(Records, Read_RefusesANumberBeyondAll) {
+  EXPECT_THAT(error(R"({"conversations": ["q", "a"], "score": 1e400})"), HasSubstr("in.jsonl:1: a number is larger"));
+}
+
 TEST_F(Records, Read_RefusesWrongTypes) {
   EXPECT_THAT(error(R"({"conversations": ["q", 5]})"), HasSubstr("conversations[1] must be string, this is a number"));
   EXPECT_THAT(error(R"({"conversations": "q"})"), HasSubstr("\"conversations\" must be array, this is a string"));

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "data/json_text.h"
 
 namespace spt {
 namespace {
@@ -29,24 +30,24 @@ class ConfigJson {
     const json& found = at(key);
     if (!found.is_number_integer() || found.get<int64_t>() < 1 || found.get<int64_t>() > limit)
       throw BadInput(
-          fmt::format("{}: {} is {}, expected a whole number from 1 to {}", where_, key, found.dump(), limit));
+          fmt::format("{}: {} is {}, expected a whole number from 1 to {}", where_, key, brief(found), limit));
     return found.get<int64_t>();
   }
   double positive_number(const char* key) const {
     const json& found = at(key);
     if (!found.is_number() || !(found.get<double>() > 0))
-      throw BadInput(fmt::format("{}: {} is {}, expected a number above 0", where_, key, found.dump()));
+      throw BadInput(fmt::format("{}: {} is {}, expected a number above 0", where_, key, brief(found)));
     return found.get<double>();
   }
   std::string text(const char* key) const {
     const json& found = at(key);
-    if (!found.is_string()) throw BadInput(fmt::format("{}: {} is {}, expected text", where_, key, found.dump()));
+    if (!found.is_string()) throw BadInput(fmt::format("{}: {} is {}, expected text", where_, key, brief(found)));
     return found.get<std::string>();
   }
   bool flag(const char* key, bool otherwise) const {
     if (!has(key)) return otherwise;
     if (!at(key).is_boolean())
-      throw BadInput(fmt::format("{}: {} is {}, expected true or false", where_, key, at(key).dump()));
+      throw BadInput(fmt::format("{}: {} is {}, expected true or false", where_, key, brief(at(key))));
     return at(key).get<bool>();
   }
   ConfigJson section(const char* key) const { return ConfigJson(at(key), where_ + ": " + key); }
@@ -55,7 +56,7 @@ class ConfigJson {
   void require(const char* key, const json& only) const {
     if (has(key) && at(key) != only)
       throw BadInput(fmt::format("{}: {} is {}; only {} is supported, anything else would change the model's results",
-                                 where_, key, at(key).dump(), only.dump()));
+                                 where_, key, brief(at(key)), brief(only)));
   }
   void refuse(const char* key) const {
     if (has(key))
