@@ -225,7 +225,7 @@ void add_annotate(CLI::App& app, Action& action) {
   command->add_option("--out", options->config.out, "the records with their roles (OUT.jsonl)")->required();
   add_endpoint_options(*command, *options);
   command->add_option("--checkpoint", options->checkpoint.folder,
-                      "Hugging Face folder: the program's own generator asks");
+                      "Hugging Face folder: the program's own generator answers");
   command->add_option("--template", options->checkpoint.chat_template,
                       "of --checkpoint: NAME or FILE [the folder's spt.json]");
   command->add_option("--batch", options->checkpoint.batch, "of --checkpoint: prompts side by side on a rank")
