@@ -23,6 +23,14 @@ std::string_view bytes_of(std::span<const T> values) {
   return {reinterpret_cast<const char*>(values.data()), values.size_bytes()};
 }
 
+// HDF5's reason holds the system's among offsets and addresses: "…, error message = 'No space left on device', …".
+std::string system_reason(const std::string& text) {
+  static constexpr std::string_view kMark = "error message = '";
+  const size_t begin = text.find(kMark);
+  if (begin == std::string::npos) return "HDF5: " + text.substr(0, text.find('\n'));
+  return text.substr(begin + kMark.size(), text.find('\'', begin + kMark.size()) - begin - kMark.size());
+}
+
 }  // namespace
 
 struct H5Writer::Impl {
@@ -40,7 +48,7 @@ struct H5Writer::Impl {
 
   template <class T>
   T check(T result) const {
-    if (result < 0) throw Failure(fmt::format("{}: writing failed: HDF5: {}", path.string(), reason()));
+    if (result < 0) throw Failure(fmt::format("{}: writing failed: {}", path.string(), system_reason(reason())));
     return result;
   }
   Handle hold(hid_t id, Handle::Close close) const { return Handle(check(id), close); }
