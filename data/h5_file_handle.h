@@ -49,7 +49,10 @@ inline std::string reason() {
   return text.empty() ? "unknown reason" : text;
 }
 
+// To be called before anything else of HDF5. Its own work at the end of a process crashes where a file could not be
+// written to its end (a full disk); every file is closed before anyway.
 inline void silence() {
+  H5dont_atexit();
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
 }
 

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <map>
 
 #include <fmt/format.h>
 
@@ -23,10 +22,19 @@ std::string_view bytes_of(std::span<const T> values) {
   return {reinterpret_cast<const char*>(values.data()), values.size_bytes()};
 }
 
+// HDF5's reason holds the system's among offsets and addresses: "…, error message = 'No space left on device', …".
+std::string system_reason(const std::string& text) {
+  static constexpr std::string_view kMark = "error message = '";
+  const size_t begin = text.find(kMark);
+  if (begin == std::string::npos) return "HDF5: " + text.substr(0, text.find('\n'));
+  return text.substr(begin + kMark.size(), text.find('\'', begin + kMark.size()) - begin - kMark.size());
+}
+
 }  // namespace
 
 struct H5Writer::Impl {
   struct Set {
+    std::string name;
     Handle id, type;
     size_t width = 0;  // bytes of an element
     hsize_t written = 0;
@@ -36,11 +44,11 @@ struct H5Writer::Impl {
   fs::path path;
   hsize_t chunk = 0;
   Handle file;
-  std::map<std::string, Set> sets;
+  std::vector<Set> sets;  // in the order in which they were made, in which they are finished
 
   template <class T>
   T check(T result) const {
-    if (result < 0) throw Failure(fmt::format("{}: writing failed: HDF5: {}", path.string(), reason()));
+    if (result < 0) throw Failure(fmt::format("{}: writing failed: {}", path.string(), system_reason(reason())));
     return result;
   }
   Handle hold(hid_t id, Handle::Close close) const { return Handle(check(id), close); }
@@ -58,13 +66,14 @@ struct H5Writer::Impl {
     check(H5Pset_fletcher32(options));
     set.id = hold(H5Dcreate2(file, name.c_str(), type, space, H5P_DEFAULT, options, H5P_DEFAULT), H5Dclose);
     set.type = std::move(type);
-    return sets.emplace(name, std::move(set)).first->second;
+    set.name = name;
+    return sets.emplace_back(std::move(set));
   }
 
   // All types are little-endian, as is the machine (data/corpus.cpp asserts it): memory goes out as it is.
   void append(const std::string& name, hid_t type, std::string_view bytes) {
-    const auto found = sets.find(name);
-    Set& set = found != sets.end() ? found->second : create(name, hold(H5Tcopy(type), H5Tclose));
+    const auto found = std::find_if(sets.begin(), sets.end(), [&](const Set& set) { return set.name == name; });
+    Set& set = found != sets.end() ? *found : create(name, hold(H5Tcopy(type), H5Tclose));
     set.pending += bytes;
     const size_t at_once = kChunksAtOnce * chunk * set.width;
     if (set.pending.size() >= at_once) flush(set, set.pending.size() / at_once * at_once);
@@ -163,7 +172,7 @@ void H5Writer::append(const std::string& name, size_t width, std::span<const std
 
 void H5Writer::commit() {
   const std::lock_guard lock(library);
-  for (auto& [name, set] : impl_->sets) impl_->flush(set, set.pending.size());
+  for (Impl::Set& set : impl_->sets) impl_->flush(set, set.pending.size());
   impl_->sets.clear();
   impl_->check(H5Fclose(impl_->file.release()));
   sync_file(impl_->path);

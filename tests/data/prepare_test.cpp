@@ -417,6 +417,7 @@ TEST_F(Prepare, SystemLine_IsTheCorpussAndItsTemplates) {
   EXPECT_EQ(dataset.info().system, "Be brief.");
   EXPECT_EQ(ChatTemplate::parse(dataset.info().template_text, "corpus").system(), "Be brief.");
   made.ablation.system = "none";
+  made.force = true;
   EXPECT_THAT(error(made), HasSubstr("start_without_system"));
 }
 

@@ -59,7 +59,7 @@ class PrepareTest(JobTest):
         last = self.folder / "parts.part-00003-of-00003.h5"
         last.rename(self.folder / "elsewhere")
         self.assert_one_message(self.spt("train", "/dev/null", "--check", f"run.dir={self.folder / 'x'}", f"model.path={self.model}", "model.init=random",
-                                         f"data.train={parts}", "train.steps=1", status=BAD_INPUT), "data.train", last, "is missing")
+                                         f"data.train={parts}", "train.steps=1", status=BAD_INPUT), "data.train", str(last), "is missing")
 
     def test_rows_are_read_ahead(self):
         corpus = self.prepare("corpus.h5", records=repeated(self.folder / "many.jsonl", self.records, 20))
@@ -104,7 +104,7 @@ class PrepareTest(JobTest):
                                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, restore_signals=False,  # SIGXFSZ stays ignored
                                           preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
                     self.assertEqual(done.returncode, FAILURE, done.stdout)
-                    self.assert_one_message(done.stdout, "partial", "writing failed")
+                    self.assert_one_message(done.stdout, ".partial: writing failed: File too large")
                     self.assertEqual(self.names(), ["many.jsonl"])
 
     def test_memory_does_not_grow_with_the_file(self):
