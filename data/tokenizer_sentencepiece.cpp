@@ -19,7 +19,13 @@ void check(const sentencepiece::util::Status& status, const char* what) {
 
 std::unique_ptr<SentencePieceProcessor> load(const std::string& model) {
   auto processor = std::make_unique<SentencePieceProcessor>();
-  check(processor->LoadFromSerializedProto(model), "is not a SentencePiece model");
+  try {
+    check(processor->LoadFromSerializedProto(model), "is not a SentencePiece model");
+  } catch (const BadInput&) {
+    throw;
+  } catch (const std::exception& error) {  // of the trie it builds: a piece with a NUL in it
+    throw BadInput(fmt::format("is not a SentencePiece model: {}", error.what()));
+  }
   return processor;
 }
 
