@@ -105,6 +105,13 @@ void require_writable(const fs::path& folder, std::string_view option) {
     throw BadInput(fmt::format("{}: nothing can be written to {}: {}", option, folder.string(), std::strerror(errno)));
 }
 
+void require_writable_below(const fs::path& folder, std::string_view option) {
+  std::error_code error;
+  fs::path nearest = fs::absolute(folder);
+  while (!fs::exists(nearest, error) && nearest.has_relative_path()) nearest = nearest.parent_path();
+  require_writable(nearest, option);
+}
+
 void rename_durable(const fs::path& from, const fs::path& to) {
   if (std::rename(from.c_str(), to.c_str()) != 0) fail(to, "renaming to it");
   sync_folder(folder_of(to));

@@ -34,6 +34,8 @@ void write_durable(const std::filesystem::path& path, std::string_view bytes);
 
 // Throws BadInput, naming `option`, where no file can be made in `folder`: to be asked before hours of work.
 void require_writable(const std::filesystem::path& folder, std::string_view option);
+// The same for a folder that need not exist yet: the nearest one above it that does is asked.
+void require_writable_below(const std::filesystem::path& folder, std::string_view option);
 
 // Renames, then syncs the parent folder.
 void rename_durable(const std::filesystem::path& from, const std::filesystem::path& to);

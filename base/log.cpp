@@ -20,10 +20,17 @@ void log_to_file(const std::filesystem::path& path) {
   try {
     auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(path.string());
     sink->set_pattern("%Y-%m-%d %H:%M:%S %l %v");
-    spdlog::default_logger()->sinks().push_back(sink);
+    spdlog::default_logger()->sinks().push_back(sink);  // the second one: log_to_file_only
   } catch (const spdlog::spdlog_ex& error) {
     throw Failure(fmt::format("{}: cannot open the log: {}", path.string(), error.what()));
   }
+}
+
+void log_to_file_only(const std::string& text) {
+  const auto logger = spdlog::default_logger();
+  if (logger->sinks().size() < 2) return;
+  logger->sinks()[1]->log(spdlog::details::log_msg(logger->name(), spdlog::level::info, text));
+  logger->sinks()[1]->flush();
 }
 
 }  // namespace spt

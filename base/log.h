@@ -15,4 +15,7 @@ void setup_log(int rank, int size);
 // Also appends everything logged on this rank to `path`. Throws Failure when it cannot be opened.
 void log_to_file(const std::filesystem::path& path);
 
+// A line for that file alone (what a progress bar shows on the terminal). Nothing without one.
+void log_to_file_only(const std::string& text);
+
 }  // namespace spt

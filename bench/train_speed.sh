@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 records=${1:?usage: bench/train_speed.sh RECORDS.jsonl [MODEL_DIR] [STEPS]} model=${2:-models/SmolLM2-135M-Instruct} steps=${3:-8}
-peer=${SPT_PEER_PYTHON:-.deps/peer/bin/python} dtype=${SPT_BENCH_DTYPE:-fp32}
+peer=${SPT_PEER_PYTHON:-${SPT_DEPS:-.deps}/peer/bin/python} dtype=${SPT_BENCH_DTYPE:-fp32}
 out=$(mktemp -d); trap 'rm -rf "$out"' EXIT
 build/spt prepare "$records" --tokenizer "$model" --arm plain --max-tokens 512 --out "$out/corpus.h5" > "$out/prepare.txt"
 

@@ -17,7 +17,7 @@ set(SPT_TORCH_VERSION "${CMAKE_MATCH_1}")
 add_library(torch_cpu INTERFACE)
 # After the system's own headers: the wheel brings a copy of fmt of another version than spdlog was built with.
 foreach(directory include include/torch/csrc/api/include)
-  target_compile_options(torch_cpu INTERFACE "SHELL:-idirafter ${SPT_TORCH_DIR}/${directory}")
+  target_compile_options(torch_cpu INTERFACE "SHELL:-idirafter \"${SPT_TORCH_DIR}/${directory}\"")
 endforeach()
 target_compile_definitions(torch_cpu INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
 target_link_libraries(torch_cpu INTERFACE "${SPT_TORCH_DIR}/lib/libtorch_cpu.so" "${SPT_TORCH_DIR}/lib/libc10.so")
@@ -27,6 +27,10 @@ endforeach()
 add_library(torch::cpu ALIAS torch_cpu)
 
 if(SPT_CUDA)
+  if(NOT EXISTS "${site}/nvidia/nccl/lib/libnccl.so.2")
+    message(FATAL_ERROR "GPU support is wanted, but ${site}/nvidia has no NCCL: run ./launch/setup.sh with nvcc 13.0 or newer on PATH, "
+      "or configure with -DSPT_CUDA=OFF")
+  endif()
   add_library(torch_cuda INTERFACE)
   target_include_directories(torch_cuda SYSTEM INTERFACE "${site}/nvidia/nccl/include" ${CUDAToolkit_INCLUDE_DIRS})
   # libtorch_cuda registers its kernels when it is loaded; nothing refers to it by symbol.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -12,6 +11,7 @@
 #include "base/error.h"
 #include "base/fields.h"
 #include "data/config_file.h"
+#include "data/named_config.h"
 
 namespace spt {
 namespace {
@@ -34,23 +34,6 @@ struct TemplateFile {
     f("role_prefix", role_prefix, "how a role prompt begins");
   }
 };
-
-fs::path templates_folder() {
-  if (const char* configs = std::getenv("SPT_CONFIGS"); configs != nullptr && *configs != '\0')
-    return fs::path(configs) / "templates";
-  std::error_code error;
-  const fs::path program = fs::read_symlink("/proc/self/exe", error);
-  return (program.parent_path().parent_path() / "configs" / "templates").lexically_normal();
-}
-
-std::string names_in(const fs::path& folder) {
-  std::vector<std::string> names;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error))
-    if (entry.path().extension() == ".yaml") names.push_back(entry.path().stem().string());
-  std::sort(names.begin(), names.end());
-  return fmt::format("{}", fmt::join(names, ", "));
-}
 
 // How many of the tokens from `begin` on lie within the first `bytes` bytes of their text.
 size_t tokens_within(const std::vector<int32_t>& ids, size_t begin, size_t bytes, const Tokenizer& tokenizer) {
@@ -231,12 +214,8 @@ class ChatTemplate::Encoder {
 };
 
 ChatTemplate ChatTemplate::load(const std::string& name_or_file) {
-  const bool is_file = name_or_file.find('/') != std::string::npos || name_or_file.ends_with(".yaml");
-  const fs::path path = is_file ? fs::path(name_or_file) : templates_folder() / (name_or_file + ".yaml");
+  const fs::path path = named_config("templates", name_or_file);
   std::error_code error;
-  if (!fs::exists(path, error) && !is_file)
-    throw BadInput(fmt::format("there is no template \"{}\" in {}; there are: {} (or give a file: ./mine.yaml)",
-                               name_or_file, path.parent_path().string(), names_in(path.parent_path())));
   if (fs::is_directory(path, error))
     throw BadInput(fmt::format("{}: is a folder, expected a template file", path.string()));
   std::ifstream file(path, std::ios::binary);

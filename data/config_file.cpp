@@ -170,6 +170,10 @@ void apply_override(const std::string& text, ConfigValues& values) {
   } catch (const BadInput& error) {
     fail(std::string(error.what()) + fmt::format("; a text is quoted so: '{}=\"…\"'", key));
   }
+  // A comment or a line end would silently cut a plain text: run.dir=/data/x #2.
+  if (node.IsScalar() && node.Tag() == "?" &&
+      node.Scalar() != written.substr(first, written.find_last_not_of(" \t\n") + 1 - first))
+    fail(fmt::format("read as '{}'; a text with such characters is quoted so: '{}=\"…\"'", node.Scalar(), key));
   if (node.IsMap()) fail("the value is a section; write key=value for each of its keys, or quote a text with a colon");
   value.where = "command line";
   values[key] = value;

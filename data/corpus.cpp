@@ -66,12 +66,12 @@ fs::path part_path(const fs::path& corpus, int64_t part, int64_t parts) {
       fmt::format("{}.part-{:05}-of-{:05}{}", corpus.stem().string(), part + 1, parts, corpus.extension().string()));
 }
 
-std::vector<fs::path> corpus_files(const fs::path& corpus) {
+std::vector<fs::path> corpus_files(const fs::path& corpus, const std::string& ending) {
   static const std::regex numbers("[0-9]{5}-of-[0-9]{5}");
   std::vector<fs::path> found;
   std::error_code error;
-  if (fs::exists(corpus, error)) found.push_back(corpus);
-  const std::string begin = corpus.stem().string() + ".part-", end = corpus.extension().string();
+  if (fs::exists(corpus.string() + ending, error)) found.emplace_back(corpus.string() + ending);
+  const std::string begin = corpus.stem().string() + ".part-", end = corpus.extension().string() + ending;
   for (const auto& entry :
        fs::directory_iterator(corpus.has_parent_path() ? corpus.parent_path() : fs::path("."), error)) {
     const std::string name = entry.path().filename().string();
@@ -160,11 +160,12 @@ void CorpusWriter::commit(CorpusInfo& info) {
   file_->text_attribute("content_sha256", info.content_sha256);
   file_->commit();
 
-  std::vector<fs::path> old = corpus_files(path_);
   for (const fs::path& part : parts_) rename_durable(partial(part), part);
   rename_durable(partial(path_), path_);
-  for (const fs::path& file : old)
+  // What the corpus of that name had beside these, and what killed calls left.
+  for (const fs::path& file : corpus_files(path_))
     if (file != path_ && std::find(parts_.begin(), parts_.end(), file) == parts_.end()) fs::remove(file);
+  for (const fs::path& file : corpus_files(path_, ".partial")) fs::remove(file);
 }
 
 }  // namespace spt

@@ -104,8 +104,9 @@ std::string attribute_lines(const CorpusInfo& info);
 // NAME.h5, 2, 8 → NAME.part-00003-of-00008.h5: `part` counts from 0.
 std::filesystem::path part_path(const std::filesystem::path& corpus, int64_t part, int64_t parts);
 
-// The files of the corpus of that name that are there: itself and parts, also those of another number of parts.
-std::vector<std::filesystem::path> corpus_files(const std::filesystem::path& corpus);
+// The files of the corpus of that name that are there: itself and parts, also those of another number of parts; with
+// ".partial", what a killed writer left of them.
+std::vector<std::filesystem::path> corpus_files(const std::filesystem::path& corpus, const std::string& ending = "");
 
 struct CorpusShape {
   int64_t examples = 0;                       // at most so many will be added

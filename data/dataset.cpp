@@ -68,6 +68,11 @@ void for_pieces(const H5Reader& file, const char* name, Visit visit) {
 
 }  // namespace
 
+int64_t Batch::trained_tokens() const {
+  const std::span values(labels.const_data_ptr<int64_t>(), static_cast<size_t>(labels.numel()));
+  return std::ranges::count_if(values, [](int64_t label) { return label != kNotTrained; });
+}
+
 Dataset::Dataset(const std::filesystem::path& path, int64_t max_tokens) : file_(std::make_unique<H5Reader>(path)) {
   if (max_tokens < 0)
     throw BadInput(fmt::format("{}: max_tokens is {}, expected at least 1", path.string(), max_tokens));
@@ -181,6 +186,14 @@ void Dataset::require_tokenizer(const std::string& sha256, const std::filesystem
                              info_.tokenizer_sha256, model.string(), sha256, model.string()));
 }
 
+void Dataset::require_lengths(int64_t max_positions) const {
+  const auto longest = std::max_element(lengths_.begin(), lengths_.end());
+  if (*longest > max_positions)
+    fail(*file_, fmt::format("has examples of {} tokens, the model takes {} (max_position_embeddings): set "
+                             "data.max_tokens, or prepare it again with --max-tokens {}",
+                             *longest, max_positions, max_positions));
+}
+
 Batch Dataset::batch(std::span<const int64_t> rows) const {
   int64_t total = 0;
   for (const int64_t row : rows) {
@@ -210,7 +223,7 @@ Batch Dataset::batch(std::span<const int64_t> rows) const {
       if (tokens[t] < 0 || trained[t] > 1)
         fail_damaged(*file_, fmt::format("row {} has token {} with mask {}", row, tokens[t], trained[t]));
       ids[at] = tokens[t];
-      labels[at] = t + 1 < length && trained[t + 1] != 0 ? tokens[t + 1] : -100;
+      labels[at] = t + 1 < length && trained[t + 1] != 0 ? tokens[t + 1] : kNotTrained;
     }
   }
   starts[rows.size()] = static_cast<int32_t>(at);

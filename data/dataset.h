@@ -17,11 +17,16 @@ namespace spt {
 
 class H5Reader;
 
+// The label of a position that the loss does not ask for.
+inline constexpr int64_t kNotTrained = -100;
+
 // Several examples end to end, no padding. With n examples of T tokens in all:
 struct Batch {
   at::Tensor ids;     // int64 [T]
-  at::Tensor labels;  // int64 [T]: the token that follows at this position if it is trained, else -100
+  at::Tensor labels;  // int64 [T]: the token that follows at this position if it is trained, else kNotTrained
   at::Tensor starts;  // int32 [n+1]: example i is [starts[i], starts[i+1])
+
+  int64_t trained_tokens() const;  // labels that the loss asks for
 };
 
 class Dataset {
@@ -39,6 +44,8 @@ class Dataset {
   std::string source(int64_t row) const;
   // Throws BadInput unless the corpus was made with the tokenizer whose file has this hash; `model` names it.
   void require_tokenizer(const std::string& sha256, const std::filesystem::path& model) const;
+  // Throws BadInput when an example is longer than `max_positions`, the model's limit.
+  void require_lengths(int64_t max_positions) const;
 
   int64_t parts() const { return part_offsets_.empty() ? 1 : static_cast<int64_t>(part_offsets_.size()) - 1; }
 

@@ -119,10 +119,11 @@ DuplicatesStatistics report_duplicates(const DuplicatesConfig& config) {
   require_writable(config.out.has_parent_path() ? config.out.parent_path() : fs::path("."), "--duplicates");
   std::vector<Question> questions;
   std::vector<std::string> texts;
-  for (const fs::path& input : config.inputs) read_questions(input, {config.format}, questions, texts);
+  for (const fs::path& input : config.inputs)
+    read_questions(input, {config.format, RecordUse::kTraining, ""}, questions, texts);
   const size_t inputs = texts.size();
   for (const fs::path& other : config.others)
-    read_questions(other, {RecordFormat::kAuto, RecordUse::kPrompts}, questions, texts);
+    read_questions(other, {RecordFormat::kAuto, RecordUse::kPrompts, ""}, questions, texts);
 
   DuplicatesStatistics statistics{static_cast<int64_t>(questions.size())};
   std::string table = "kind\tsimilarity\tplace\tid\tother_place\tother_id\ttext\n";

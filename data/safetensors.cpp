@@ -118,7 +118,8 @@ const std::vector<fs::path>& SafetensorsReader::files() const {
   return impl_->files;
 }
 
-void SafetensorsReader::read(const std::string& name, int64_t dim, int64_t begin, int64_t end, at::Tensor out) const {
+void SafetensorsReader::read(const std::string& name, int64_t dim, int64_t begin, int64_t end,
+                             const at::Tensor& out) const {
   const StoredTensor& stored = impl_->find(name);
   const MappedFile& mapped = impl_->mapped[stored.file];
   const auto fail = [&](const std::string& message) {
@@ -160,8 +161,8 @@ void SafetensorsReader::read(const std::string& name, int64_t dim, int64_t begin
 }
 
 struct SafetensorsWriter::Impl {
-  Impl(const fs::path& file_path, const std::vector<SafetensorsEntry>& list)
-      : path(file_path), entries(list), file(file_path) {}
+  Impl(const fs::path& file_path, std::vector<SafetensorsEntry> list)
+      : path(file_path), entries(std::move(list)), file(file_path) {}
   fs::path path;
   std::vector<SafetensorsEntry> entries;
   DurableFile file;

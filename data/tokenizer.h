@@ -36,7 +36,7 @@ class Tokenizer {
   // The text of the bos_token named by the folder, also where none is put in front; may be empty.
   const std::string& bos_text() const { return bos_text_; }
   const std::string& eos_text() const { return eos_text_; }
-  // SHA-256 of the file read: ties corpus and model together.
+  // SHA-256 of the file read and of the ids of BOS and EOS, which other files name: ties corpus and model together.
   const std::string& sha256() const { return sha256_; }
   // tokenizer.json, tokenizer.model, tokenizer_config.json, special_tokens_map.json, …: those present, for copying into
   // hf/.

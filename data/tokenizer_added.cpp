@@ -70,6 +70,7 @@ void AddedTokenFinder::add(const AddedToken& token, std::string text) {
   std::vector<Entry>& bucket = entries_[static_cast<unsigned char>(text.front())];
   const auto place = std::ranges::find_if(bucket, [&](const Entry& e) { return e.text.size() <= text.size(); });
   bucket.insert(place, {std::move(text), token});
+  has_white_space_ = has_white_space_ || token.is_white_space();
 }
 
 const AddedTokenFinder::Entry* AddedTokenFinder::match(std::string_view text, bool markup) const {
@@ -79,6 +80,7 @@ const AddedTokenFinder::Entry* AddedTokenFinder::match(std::string_view text, bo
 }
 
 std::vector<AddedTokenFinder::Section> AddedTokenFinder::split(std::string_view text, bool markup) const {
+  if (!markup && !has_white_space_ && !text.empty()) return {{{0, text.size()}, std::nullopt}};
   std::vector<Section> sections;
   size_t done = 0;
   for (size_t at = 0; at < text.size();) {

@@ -52,6 +52,7 @@ class AddedTokenFinder {
   const Entry* match(std::string_view text, bool markup) const;
 
   std::array<std::vector<Entry>, 256> entries_;  // by first byte, longest first
+  bool has_white_space_ = false;                 // some token is found without `markup`
 };
 
 }  // namespace spt

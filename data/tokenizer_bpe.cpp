@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "data/tokenizer_byte_level.h"
 #include "data/utf8.h"
 
 namespace spt {
@@ -25,6 +26,7 @@ size_t slot_of(uint64_t pair, size_t slots) {
 
 }  // namespace
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): its texts are moved from, through a binding
 Bpe::Bpe(Vocabulary vocabulary, const Merges& merges, const Options& options)
     : fuse_unk_(options.fuse_unk), ignore_merges_(options.ignore_merges) {
   int64_t highest = -1;
@@ -52,7 +54,7 @@ Bpe::Bpe(Vocabulary vocabulary, const Merges& merges, const Options& options)
   cuts_at_marks_ = ids_.contains(kMark) && std::ranges::none_of(tokens_, has_mark_inside);
   merges_.assign(std::bit_ceil(2 * merges.size() + 2), Merge{kNoPair, 0, 0});
   for (size_t rank = 0; rank < merges.size(); ++rank) {
-    const auto& [left, right] = merges[rank];
+    const std::string &left = merges[rank].first, &right = merges[rank].second;
     const auto known = [&](const std::string& token) {
       const auto found = id(token);
       if (found) return *found;
@@ -127,6 +129,16 @@ void Bpe::encode(std::string_view word, std::vector<int32_t>& ids) const {
   for (const std::string_view part : words_by_mark(word, false)) cache_.append(part, ids, merge);
 }
 
+void Bpe::encode_bytes(std::string_view word, std::vector<int32_t>& ids) const {
+  cache_.append(word, ids, [this](std::string_view bytes, std::vector<int32_t>& out) {
+    const std::string characters = bytes_to_characters(bytes);
+    if (const auto whole = ignore_merges_ ? id(characters) : std::nullopt)
+      out.push_back(*whole);
+    else
+      merge_word(characters, out);
+  });
+}
+
 void Bpe::merge_word(std::string_view word, std::vector<int32_t>& ids) const {
   const std::vector<int32_t> start = characters(word);
   const int32_t count = static_cast<int32_t>(start.size());
@@ -150,7 +162,7 @@ void Bpe::merge_word(std::string_view word, std::vector<int32_t>& ids) const {
   };
   for (int32_t i = 0; i < count; ++i)
     if (const auto found = candidate(i)) candidates.push_back(*found);
-  std::priority_queue<Candidate> queue(std::less<Candidate>(), std::move(candidates));
+  std::priority_queue<Candidate, std::vector<Candidate>, std::less<>> queue(std::less<>(), std::move(candidates));
   while (!queue.empty()) {
     const Candidate top = queue.top();
     queue.pop();

@@ -33,6 +33,9 @@ class Bpe {
 
   // Appends the ids of one word, which must be UTF-8. Safe to call from several threads.
   void encode(std::string_view word, std::vector<int32_t>& ids) const;
+  // The same for a byte-level vocabulary (tokenizer_byte_level.h), from the word's bytes. One Bpe serves one of the
+  // two.
+  void encode_bytes(std::string_view word, std::vector<int32_t>& ids) const;
 
   std::optional<int32_t> id(std::string_view token) const;
   const std::string& token(int32_t id) const { return tokens_.at(static_cast<size_t>(id)); }  // empty: no such token

@@ -11,7 +11,7 @@ namespace {
 
 // Visible Latin-1 characters stand for themselves, the other bytes for U+0100, U+0101, … in order.
 const std::array<std::string, 256>& byte_characters() {
-  static const std::array<std::string, 256> table = [] {
+  static const std::array<std::string, 256> kTable = [] {
     std::array<std::string, 256> characters;
     char32_t next = 0x100;
     for (char32_t byte = 0; byte < 256; ++byte) {
@@ -20,16 +20,16 @@ const std::array<std::string, 256>& byte_characters() {
     }
     return characters;
   }();
-  return table;
+  return kTable;
 }
 
 const std::unordered_map<std::string_view, char>& character_bytes() {
-  static const std::unordered_map<std::string_view, char> table = [] {
+  static const std::unordered_map<std::string_view, char> kTable = [] {
     std::unordered_map<std::string_view, char> bytes;
     for (size_t byte = 0; byte < 256; ++byte) bytes.emplace(byte_characters()[byte], static_cast<char>(byte));
     return bytes;
   }();
-  return table;
+  return kTable;
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ struct Overloaded : F... {
   using F::operator()...;
 };
 template <class... F>
-Overloaded(F...) -> Overloaded<F...>;
+Overloaded(F...) -> Overloaded<F...>;  // clang 14 does not deduce it
 
 // The byte of a token such as "<0x0A>".
 std::optional<char> byte_of(std::string_view token) {

@@ -13,9 +13,9 @@ namespace {
 using Json = nlohmann::json;
 
 const Json& part(const Json& json, const char* key) {
-  static const Json none;
+  static const Json kNone;
   const auto found = json.find(key);
-  return found == json.end() ? none : *found;
+  return found == json.end() ? kNone : *found;
 }
 
 std::string text_or_empty(const Json& json, const char* key) {
@@ -169,7 +169,7 @@ void JsonTokenizer::append(std::string_view text, Place place, bool markup, std:
       const Place there = part_span.begin == 0 ? here : Place::kLater;
       for (const Piece& word :
            pre_tokenizer_.apply({normalized.substr(part_span.begin, part_span.end - part_span.begin), there}))
-        bpe_.encode(word.text, ids);
+        pre_tokenizer_.gives_bytes() ? bpe_.encode_bytes(word.text, ids) : bpe_.encode(word.text, ids);
     }
   }
 }

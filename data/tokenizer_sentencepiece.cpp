@@ -7,6 +7,7 @@
 #include <sentencepiece_processor.h>
 
 #include "base/error.h"
+#include "data/utf8.h"
 
 namespace spt {
 namespace {
@@ -134,6 +135,11 @@ void SentencePieceTokenizer::read_added(const TokenizerSettings& settings) {
     const std::string& text = opening_->IdToPiece(id);
     const bool special = opening_->IsControl(id) || opening_->IsUnknown(id) || settings.specials.contains(text);
     if (special && !added_.contains(text)) add({.text = text, .id = id, .special = true});
+    if (!settings.specials.contains(text)) continue;
+    std::vector<int32_t> plain;
+    encode_by(*continuing_, text, plain);
+    if (std::ranges::find(plain, id) != plain.end())
+      in_plain_text_.add({.text = text, .id = id, .special = true}, text);
   }
 }
 
@@ -166,18 +172,26 @@ void SentencePieceTokenizer::append(std::string_view text, bool at_start, bool m
       continue;
     }
     const std::string_view plain = text.substr(span.begin, span.end - span.begin);
-    const bool opens = at_start && span.begin == 0;
-    if (!cuts_at_marks_) {
-      encode_by(opens ? *opening_ : *continuing_, plain, ids);
-      continue;
+    // A special token that the model finds by itself in plain text is cut after its first character.
+    for (const auto& [part, special] : in_plain_text_.split(plain, true)) {
+      const std::string_view piece = plain.substr(part.begin, part.end - part.begin);
+      const size_t cut = special ? utf8_length(piece) : 0;
+      const bool opens = at_start && span.begin == 0 && part.begin == 0;
+      append_plain(piece.substr(0, cut), opens, ids);
+      append_plain(piece.substr(cut), opens && cut == 0, ids);
     }
-    const auto encode_word = [this](std::string_view word, std::vector<int32_t>& out) {
-      encode_by(*continuing_, word, out);
-    };
-    const std::vector<std::string_view> words = words_by_mark(plain, true);
-    if (opens) encode_by(*opening_, words.front(), ids);
-    for (size_t i = opens ? 1 : 0; i < words.size(); ++i) cache_.append(words[i], ids, encode_word);
   }
+}
+
+void SentencePieceTokenizer::append_plain(std::string_view plain, bool opens, std::vector<int32_t>& ids) const {
+  if (plain.empty()) return;
+  if (!cuts_at_marks_) return encode_by(opens ? *opening_ : *continuing_, plain, ids);
+  const auto encode_word = [this](std::string_view word, std::vector<int32_t>& out) {
+    encode_by(*continuing_, word, out);
+  };
+  const std::vector<std::string_view> words = words_by_mark(plain, true);
+  if (opens) encode_by(*opening_, words.front(), ids);
+  for (size_t i = opens ? 1 : 0; i < words.size(); ++i) cache_.append(words[i], ids, encode_word);
 }
 
 std::vector<int32_t> SentencePieceTokenizer::encode(std::string_view text, bool at_start) const {

@@ -39,6 +39,7 @@ class SentencePieceTokenizer : public Tokenizer {
   void read_added(const TokenizerSettings& settings);
   void choose_bos_eos(const TokenizerSettings& settings);
   void append(std::string_view text, bool at_start, bool markup, std::vector<int32_t>& ids) const;
+  void append_plain(std::string_view plain, bool opens, std::vector<int32_t>& ids) const;
   bool in_model(int32_t id) const;
   bool may_cut(const std::string& model) const;
 
@@ -47,6 +48,7 @@ class SentencePieceTokenizer : public Tokenizer {
   std::unordered_map<int32_t, std::string> added_texts_;
   std::set<int32_t> special_ids_;
   AddedTokenFinder finder_;
+  AddedTokenFinder in_plain_text_;  // special tokens that the model makes of plain text (user-defined pieces)
   std::vector<int32_t> before_, after_;
   int64_t size_;
   bool cuts_at_marks_;  // see tokenizer_word_cache.h

@@ -16,7 +16,7 @@ namespace {
 using Json = nlohmann::json;
 
 Json read_object(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) return Json::object();
+  if (std::error_code unknown; !std::filesystem::exists(path, unknown)) return Json::object();
   Json json = parse_json(path, read_whole_file(path));
   if (!json.is_object()) throw BadInput("is not a JSON object");
   return json;
@@ -64,9 +64,9 @@ void read_config(const Json& json, TokenizerSettings& settings) {
 }
 
 void read_added_tokens(const Json& json, TokenizerSettings& settings) {
-  for (const auto& [text, id] : json.items()) {
-    const bool known = std::ranges::any_of(settings.added, [&](const AddedToken& t) { return t.text == text; });
-    if (!known) settings.added.push_back(read_added_token({{"content", text}}, id.get<int64_t>()));
+  for (const auto& item : json.items()) {
+    const bool known = std::ranges::any_of(settings.added, [&](const AddedToken& t) { return t.text == item.key(); });
+    if (!known) settings.added.push_back(read_added_token({{"content", item.key()}}, item.value().get<int64_t>()));
   }
 }
 

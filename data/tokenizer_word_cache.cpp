@@ -1,7 +1,8 @@
 #include "data/tokenizer_word_cache.h"
 
 #include <algorithm>
-#include <utility>
+#include <atomic>
+#include <functional>
 
 namespace spt {
 namespace {
@@ -36,17 +37,19 @@ std::vector<std::string_view> words_by_mark(std::string_view text, bool blanks) 
   return words;
 }
 
-bool WordCache::look_up(std::string_view word, std::vector<int32_t>& ids) const {
-  const std::lock_guard lock(mutex_);
-  const auto found = words_.find(word);
-  if (found == words_.end()) return false;
-  ids.insert(ids.end(), found->second.begin(), found->second.end());
-  return true;
+WordCache::WordCache() {
+  static std::atomic<uint64_t> made = 0;
+  number_ = ++made;
 }
 
-void WordCache::remember(std::string_view word, std::vector<int32_t> ids) const {
-  const std::lock_guard lock(mutex_);
-  if (words_.size() < kEntries) words_.emplace(word, std::move(ids));
+WordCache::Slot& WordCache::slot_of(std::string_view word) const {
+  constexpr size_t kSlots = 1 << 15;
+  thread_local Table table;
+  if (table.owner != number_) {
+    table.slots.assign(kSlots, Slot());
+    table.owner = number_;
+  }
+  return table.slots[std::hash<std::string_view>()(word) & (kSlots - 1)];
 }
 
 }  // namespace spt

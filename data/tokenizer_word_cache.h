@@ -3,12 +3,11 @@
 // front only (Llama's and Mistral's; others are encoded whole).
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
-#include <functional>
-#include <mutex>
-#include <string>
+#include <cstring>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace spt {
@@ -21,29 +20,51 @@ bool has_mark_inside(std::string_view token);
 // Cuts before each run of "▁", and of ' ' with `blanks`. The words cover the text in order.
 std::vector<std::string_view> words_by_mark(std::string_view text, bool blanks);
 
-// Ids of words met before. Holds at most kEntries short words, then takes no more. Safe to use from several threads.
+// Ids of words met lately. Each thread remembers its own, of the cache that it used last: no locks, and a fixed size.
 class WordCache {
  public:
-  // Appends the ids of `word`: those remembered, else those `encode` appends.
+  WordCache();
+  WordCache(const WordCache&) = delete;  // its number is its own
+
+  // Appends the ids of `word`: those remembered, else those `encode` appends, which must depend on the word alone.
   template <class Encode>
   void append(std::string_view word, std::vector<int32_t>& ids, Encode encode) const {
-    if (word.size() > kWordBytes) return encode(word, ids);
-    if (look_up(word, ids)) return;
+    if (word.size() > Slot::kWordBytes) return encode(word, ids);
+    Slot& slot = slot_of(word);
+    if (slot.holds(word)) {
+      ids.insert(ids.end(), slot.ids.begin(), slot.ids.begin() + slot.count);
+      return;
+    }
     const size_t before = ids.size();
     encode(word, ids);
-    remember(word, {ids.begin() + static_cast<ptrdiff_t>(before), ids.end()});
+    if (ids.size() - before <= Slot::kIds) slot.remember(word, ids.data() + before, ids.size() - before);
   }
 
  private:
-  static constexpr size_t kEntries = 1 << 16, kWordBytes = 48;
-  struct Hash : std::hash<std::string_view> {
-    using is_transparent = void;
-  };
-  bool look_up(std::string_view word, std::vector<int32_t>& ids) const;
-  void remember(std::string_view word, std::vector<int32_t> ids) const;
+  struct Slot {  // a cache line
+    static constexpr size_t kWordBytes = 22, kIds = 10;
+    uint8_t size = kWordBytes + 1;  // of the word; none at first
+    uint8_t count = 0;
+    std::array<char, kWordBytes> word{};
+    std::array<int32_t, kIds> ids{};
 
-  mutable std::mutex mutex_;
-  mutable std::unordered_map<std::string, std::vector<int32_t>, Hash, std::equal_to<>> words_;
+    bool holds(std::string_view other) const {
+      return size == other.size() && std::memcmp(word.data(), other.data(), size) == 0;
+    }
+    void remember(std::string_view new_word, const int32_t* new_ids, size_t new_count) {
+      size = static_cast<uint8_t>(new_word.size());
+      count = static_cast<uint8_t>(new_count);
+      std::copy(new_word.begin(), new_word.end(), word.begin());
+      std::copy_n(new_ids, new_count, ids.begin());
+    }
+  };
+  struct Table {
+    uint64_t owner = 0;  // number of the cache whose words these are
+    std::vector<Slot> slots;
+  };
+  Slot& slot_of(std::string_view word) const;
+
+  uint64_t number_;  // of this cache among all: an address may be used again
 };
 
 }  // namespace spt

@@ -11,7 +11,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr const char* kGpt2Words = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+constexpr const char* kGpt2Words = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
 }  // namespace
 
@@ -45,6 +45,10 @@ std::string Normalizer::apply(std::string_view text, Place place) const {
 
 PreTokenizer::PreTokenizer(const Json& json) {
   if (!json.is_null()) add(json);
+  if (!steps_.empty() && std::holds_alternative<Bytes>(steps_.back())) {
+    steps_.pop_back();
+    gives_bytes_ = true;
+  }
 }
 
 void PreTokenizer::add(const Json& json) {

@@ -50,6 +50,8 @@ class PreTokenizer {
  public:
   explicit PreTokenizer(const nlohmann::json& json);
   std::vector<Piece> apply(Piece piece) const;  // no empty pieces
+  // The pieces are bytes, to be written as characters (tokenizer_byte_level.h): a last step, left to the user of them.
+  bool gives_bytes() const { return gives_bytes_; }
 
  private:
   // What happens to a match: a piece of its own, dropped, or joined to a neighbour (Contiguous: to the match before
@@ -75,6 +77,7 @@ class PreTokenizer {
   static std::vector<Span> parts_of(const Split& split, std::string_view text);
   void add(const nlohmann::json& json);
   std::vector<Step> steps_;
+  bool gives_bytes_ = false;
 };
 
 }  // namespace spt

@@ -1,19 +1,11 @@
 #include "dist/cuda_device.h"
 
 #include <c10/cuda/CUDACachingAllocator.h>
-#include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
-#include "base/error.h"
+#include "dist/cuda_call.h"
 
 namespace spt {
-namespace {
-
-void check_cuda(cudaError_t error, const char* call) {
-  if (error != cudaSuccess) throw Failure(fmt::format("{} failed: {}", call, cudaGetErrorString(error)));
-}
-
-}  // namespace
 
 bool built_with_cuda() {
   return true;

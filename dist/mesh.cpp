@@ -74,11 +74,10 @@ Communicator& connected_world(Runtime& runtime, Backend backend) {
 }  // namespace
 
 Mesh::Mesh(Runtime& runtime, const MeshConfig& config)
-    : places_(mesh_places(runtime.hosts(), config)),
-      hosts_(runtime.hosts()),
+    : hosts(runtime.hosts()),
+      places(mesh_places(hosts, config)),
+      place(places[static_cast<size_t>(runtime.rank())]),
       world(connected_world(runtime, config.backend)),
-      host_world(runtime.host_world()),
-      place(places_[static_cast<size_t>(runtime.rank())]),
       dp(world.split(place.tp_rank, place.dp_rank)),
       tp(world.split(place.dp_rank, place.tp_rank)) {}
 
@@ -88,12 +87,12 @@ std::string Mesh::overview() const {
     text += fmt::format("\n[{} {}] ranks", kind, index);
     // By place: neighbours in the group are neighbours in the line.
     std::vector<size_t> members;
-    for (size_t rank = 0; rank < places_.size(); ++rank)
-      if (places_[rank].*coordinate == index) members.push_back(rank);
+    for (size_t rank = 0; rank < places.size(); ++rank)
+      if (places[rank].*coordinate == index) members.push_back(rank);
     std::sort(members.begin(), members.end(), [&](size_t a, size_t b) {
-      return std::pair(places_[a].dp_rank, places_[a].tp_rank) < std::pair(places_[b].dp_rank, places_[b].tp_rank);
+      return std::pair(places[a].dp_rank, places[a].tp_rank) < std::pair(places[b].dp_rank, places[b].tp_rank);
     });
-    for (const size_t rank : members) text += fmt::format(" {}@{}", rank, hosts_[rank]);
+    for (const size_t rank : members) text += fmt::format(" {}@{}", rank, hosts[rank]);
   };
   for (int index = 0; index < dp->size(); ++index) add("dp", index, &MeshPlace::dp_rank);
   for (int index = 0; index < tp->size(); ++index) add("tp", index, &MeshPlace::tp_rank);

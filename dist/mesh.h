@@ -20,6 +20,9 @@ struct MeshConfig {
     f("tp_across_hosts", tp_across_hosts, "allow a tensor-parallel group to span hosts");
     f("backend", backend, "collectives of device tensors: auto, nccl or mpi");
   }
+  void validate(std::vector<std::string>& errors) const {
+    if (tp < 1) errors.push_back("tp is " + std::to_string(tp) + ", must be at least 1");
+  }
 };
 
 struct MeshPlace {
@@ -33,22 +36,17 @@ struct MeshPlace {
 std::vector<MeshPlace> mesh_places(const std::vector<std::string>& hosts, const MeshConfig& config);
 
 // Collective; calls runtime.connect(config.backend), after the checks of mesh_places.
-class Mesh {
- public:
+struct Mesh {
   Mesh(Runtime& runtime, const MeshConfig& config);
 
   // Every group with its ranks and hosts, a line each ("[dp 0] ranks 0@a 1@a": those that share the model of dp rank
   // 0), for the log.
   std::string overview() const;
 
- private:
-  std::vector<MeshPlace> places_;
-  std::vector<std::string> hosts_;
-
- public:
-  Communicator& world;  // dp × tp, device tensors
-  Communicator& host_world;
-  const MeshPlace place;
+  const std::vector<std::string> hosts;    // by world rank
+  const std::vector<MeshPlace> places;     // by world rank
+  const MeshPlace place;                   // mine
+  Communicator& world;                     // dp × tp, device tensors
   const std::unique_ptr<Communicator> dp;  // ranks with my tp_rank, by dp_rank
   const std::unique_ptr<Communicator> tp;  // ranks with my dp_rank, by tp_rank
 };

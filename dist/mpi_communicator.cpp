@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include <ATen/Functions.h>
@@ -156,17 +157,18 @@ void MpiCommunicator::reduce_blocks(const at::Tensor& out, const std::vector<at:
   int64_t longest = 0;
   for (const at::Tensor& block : blocks) longest = std::max(longest, block.numel());
   // One half of the memory is being filled while the other is added.
-  const int64_t parts = 2 * (size() - 1);
+  const int64_t parts = 2 * int64_t{size() - 1};
   const int64_t step = std::clamp<int64_t>(limits_.scratch_bytes / parts / out.element_size(), 1, longest);
   const std::vector<at::Tensor> halves = scratch(parts * step, out).chunk(2);
 
-  Round round = start_round(blocks, 0, step, halves[0]);
+  std::optional<Round> current = start_round(blocks, 0, step, halves[0]);
   for (int64_t begin = 0, half = 1; begin < longest; begin += step, half = 1 - half) {
-    Round current = std::move(round);
-    if (begin + step < longest) round = start_round(blocks, begin + step, step, halves[static_cast<size_t>(half)]);
-    current.transfers.finish(*job_end_);
+    std::optional<Round> next;
+    if (begin + step < longest) next = start_round(blocks, begin + step, step, halves[static_cast<size_t>(half)]);
+    current->transfers.finish(*job_end_);
     const at::Tensor sum = piece_of(out, begin, step);
-    if (sum.numel() > 0) reduce_in_rank_order(sum, current.parts, rank(), op);
+    if (sum.numel() > 0) reduce_in_rank_order(sum, current->parts, rank(), op);
+    current = std::move(next);
   }
 }
 
@@ -205,7 +207,7 @@ void MpiCommunicator::do_reduce_scatter(at::Tensor& out, const at::Tensor& in) {
 
 void MpiCommunicator::do_all_gather(at::Tensor& out, const at::Tensor& in) {
   const std::vector<at::Tensor> blocks = cut(out, size());
-  at::Tensor own = blocks[static_cast<size_t>(rank())];
+  const at::Tensor& own = blocks[static_cast<size_t>(rank())];
   if (own.data_ptr() != in.data_ptr()) own.copy_(in.view({-1}));
   gather_blocks(blocks);
 }

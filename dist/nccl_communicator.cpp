@@ -7,11 +7,11 @@
 #include <ATen/Functions.h>
 #include <c10/cuda/CUDAStream.h>
 #include <c10/util/Exception.h>
-#include <cuda_runtime_api.h>
 #include <fmt/format.h>
 #include <nccl.h>
 
 #include "base/error.h"
+#include "dist/cuda_call.h"
 #include "dist/watchdog.h"
 
 namespace spt {
@@ -20,10 +20,6 @@ namespace {
 void check_nccl(ncclResult_t result, const char* call) {
   if (result != ncclSuccess)
     throw Failure(fmt::format("{} failed: {}: {}", call, ncclGetErrorString(result), ncclGetLastError(nullptr)));
-}
-
-void check_cuda(cudaError_t error, const char* call) {
-  if (error != cudaSuccess) throw Failure(fmt::format("{} failed: {}", call, cudaGetErrorString(error)));
 }
 
 ncclDataType_t nccl_type(const at::Tensor& x) {

@@ -20,9 +20,13 @@
 #include "dist/nccl_communicator.h"
 #include "dist/staged_communicator.h"
 #include "dist/text.h"
+#include "dist/watchdog.h"
 
 namespace spt {
 namespace {
+
+// Of a collective, until a configuration says otherwise.
+constexpr double kStartLimitSeconds = 3600;
 
 bool in_environment(const char* name) {
   return std::getenv(name) != nullptr;
@@ -88,19 +92,20 @@ void choose_threads(Communicator& local) {
 
 }  // namespace
 
-Runtime::Runtime(std::shared_ptr<JobEnd> job_end)
+Runtime::Runtime(const std::shared_ptr<JobEnd>& job_end)
     : host_world_(std::make_unique<MpiCommunicator>(duplicate_comm(MPI_COMM_WORLD), job_end)), device_(at::kCPU) {
   check_launcher(size());
+  watch_collectives(kStartLimitSeconds, "the built-in limit");
+  watch_as(rank(), host_name());
   hosts_ = all_gather_text(*host_world_, host_name());
   const std::unique_ptr<Communicator> local = ranks_of_this_host(job_end);
-  local_rank_ = local->rank();
   choose_threads(*local);
-  device_ = choose_device();
+  device_ = choose_device(local->rank());
   spdlog::info("{} rank(s), {} of them on {}, {} thread(s) each there, device {}", size(), local->size(),
                hosts_[static_cast<size_t>(rank())], at::get_num_threads(), device_.str());
 }
 
-at::Device Runtime::choose_device() {
+at::Device Runtime::choose_device(int local_rank) {
   const int gpus = cuda_device_count();
   const at::Tensor with_gpu = at::zeros({size()}, at::kInt);
   with_gpu.data_ptr<int>()[rank()] = gpus > 0 ? 1 : 0;
@@ -114,7 +119,7 @@ at::Device Runtime::choose_device() {
         fmt::format("rank {} on {} sees a GPU, rank {} on {} sees none; give every rank one, or none with "
                     "CUDA_VISIBLE_DEVICES= on all hosts",
                     with, hosts_[with], without, hosts_[without]));
-  const int index = local_rank_ % gpus;
+  const int index = local_rank % gpus;
   set_cuda_device(index);
   return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
 }
@@ -166,7 +171,17 @@ int run_distributed(int argc, char** argv, const std::function<ExitStatus(Runtim
       Runtime runtime(job_end);
       return static_cast<int>(job_end->finish(body(runtime)));
     } catch (const BadInput& error) {
-      job_end->fail(ExitStatus::kBadInput, error.what());
+      // Where rank 0 sees nothing wrong, the place is what matters: a file that one host lacks.
+      job_end->fail(ExitStatus::kBadInput,
+                    rank == 0 ? error.what() : fmt::format("{} (seen by rank {}@{})", error.what(), rank, host_name()));
+    } catch (const c10::OutOfMemoryError& error) {
+      job_end->fail(ExitStatus::kFailure,
+                    fmt::format("rank {}@{}: {}\nlower train.micro_batch_tokens, set model.recompute=block, or raise "
+                                "mesh.tp or the number of ranks",
+                                rank, host_name(), error.what_without_backtrace()));
+    } catch (const c10::Error& error) {
+      job_end->fail(ExitStatus::kFailure,
+                    fmt::format("rank {}@{}: {}", rank, host_name(), error.what_without_backtrace()));
     } catch (const std::exception& error) {
       job_end->fail(ExitStatus::kFailure, fmt::format("rank {}@{}: {}", rank, host_name(), error.what()));
     }

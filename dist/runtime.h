@@ -30,7 +30,6 @@ class Runtime {
 
   int rank() const { return host_world_->rank(); }
   int size() const { return host_world_->size(); }
-  int local_rank() const { return local_rank_; }                    // among the ranks of this host
   const std::vector<std::string>& hosts() const { return hosts_; }  // by world rank
 
   // Collective. Once, or again with the same backend. Chooses the backend for device tensors: auto is NCCL where every
@@ -40,9 +39,9 @@ class Runtime {
 
  private:
   friend int run_distributed(int argc, char** argv, const std::function<ExitStatus(Runtime&)>& body);
-  explicit Runtime(std::shared_ptr<JobEnd> job_end);
+  explicit Runtime(const std::shared_ptr<JobEnd>& job_end);
   // GPU (local rank modulo the host's GPUs), or CPU where no rank sees one. Throws BadInput when only some do.
-  at::Device choose_device();
+  at::Device choose_device(int local_rank);
   // The lowest rank that shares each rank's GPU.
   std::vector<int> gpu_owners();
 
@@ -50,7 +49,6 @@ class Runtime {
   std::unique_ptr<Communicator> world_;
   Backend connected_ = Backend::kAuto;  // what world_ was made for
   at::Device device_;
-  int local_rank_ = 0;
   std::vector<std::string> hosts_;
 };
 
@@ -59,8 +57,10 @@ class Runtime {
 // runs `body` and returns the exit status, the highest of all ranks', after MPI_Finalize. Works alone, without mpirun.
 //
 // An exception on one rank ends all ranks within seconds, also those that wait in a collective: with status 1 and the
-// message for BadInput, else with status 2 and rank@host before it. Of ranks that throw at about the same time only the
-// lowest logs its message.
+// message for BadInput (with rank@host unless it is rank 0's), else with status 2 and rank@host before it. Of ranks
+// that throw at about the same time only the lowest logs its message.
+//
+// Collectives are watched (dist/watchdog.h) with a limit of an hour; a body that knows better sets another.
 int run_distributed(int argc, char** argv, const std::function<ExitStatus(Runtime&)>& body);
 
 }  // namespace spt

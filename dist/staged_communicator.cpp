@@ -26,7 +26,7 @@ at::Tensor StagedCommunicator::stage(int64_t rows, int64_t columns, const at::Te
 }
 
 void StagedCommunicator::do_all_reduce(at::Tensor& x, Reduce op) {
-  for (at::Tensor piece : x.view({-1}).split(piece_elements(1, x))) {
+  for (const at::Tensor& piece : x.view({-1}).split(piece_elements(1, x))) {
     const at::Tensor staged = stage(1, piece.numel(), x)[0];
     staged.copy_(piece);
     host_->all_reduce(staged, op);
@@ -61,7 +61,7 @@ void StagedCommunicator::do_all_gather(at::Tensor& out, const at::Tensor& in) {
 }
 
 void StagedCommunicator::do_broadcast(at::Tensor& x, int root) {
-  for (at::Tensor piece : x.view({-1}).split(piece_elements(1, x))) {
+  for (const at::Tensor& piece : x.view({-1}).split(piece_elements(1, x))) {
     const at::Tensor staged = stage(1, piece.numel(), x)[0];
     if (rank() == root) staged.copy_(piece);
     host_->broadcast(staged, root);

@@ -24,12 +24,16 @@ class Watchdog {
     return watchdog;
   }
 
-  void watch(double limit_seconds, int rank, const std::string& host) {
+  void set_limit(double limit_seconds, const char* knob) {
     const std::lock_guard lock(mutex_);
     limit_ = std::chrono::duration<double>(limit_seconds);
+    knob_ = knob;
+  }
+  void start_as(int rank, const std::string& host) {
+    const std::lock_guard lock(mutex_);
     rank_ = rank;
     host_ = host;
-    if (!thread_.joinable()) thread_ = std::jthread([this](std::stop_token stop) { look(stop); });
+    if (!thread_.joinable()) thread_ = std::jthread([this](const std::stop_token& stop) { look(stop); });
   }
   void set_step(long step) {
     const std::lock_guard lock(mutex_);
@@ -71,10 +75,9 @@ class Watchdog {
     if (operation == nullptr || Clock::now() - start < limit_) return;
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
     spdlog::error(
-        "rank {}@{}: {} in step {} has been waiting for other ranks for {:.0f} s; the limit is "
-        "run.collective_timeout_s = "
-        "{:g}. A rank that prints no such line is the one that hangs.",
-        rank_, host_, operation, step_, seconds, limit_.count());
+        "rank {}@{}: {} in step {} has been waiting for other ranks for {:.0f} s; the limit is {} = {:g}. A rank that "
+        "prints no such line is the one that hangs.",
+        rank_, host_, operation, step_, seconds, knob_, limit_.count());
     spdlog::default_logger()->flush();
     _exit(static_cast<int>(ExitStatus::kFailure));
   }
@@ -82,6 +85,7 @@ class Watchdog {
   std::mutex mutex_;
   std::condition_variable_any woken_;
   std::chrono::duration<double> limit_{0};
+  const char* knob_ = "";
   int rank_ = 0;
   std::string host_;
   long step_ = 0;
@@ -91,8 +95,12 @@ class Watchdog {
   std::jthread thread_;  // last: joined before the rest goes
 };
 
-void watch_collectives(double limit_seconds, int rank, const std::string& host) {
-  Watchdog::of_process().watch(limit_seconds, rank, host);
+void watch_collectives(double limit_seconds, const char* knob) {
+  Watchdog::of_process().set_limit(limit_seconds, knob);
+}
+
+void watch_as(int rank, const std::string& host) {
+  Watchdog::of_process().start_as(rank, host);
 }
 
 void watch_step(long step) {

@@ -9,8 +9,11 @@
 
 namespace spt {
 
-// Starts the thread on first use; a limit of 0 switches the watch off. `host` and `rank` are for the message.
-void watch_collectives(double limit_seconds, int rank, const std::string& host);
+// From here on operations may take `limit_seconds`; 0: any time. `knob` is what sets that limit, for the message; it
+// must outlive the watch (a literal).
+void watch_collectives(double limit_seconds, const char* knob);
+// For the message: who this process is. Until it is told there is no watch.
+void watch_as(int rank, const std::string& host);
 // For the message: which step is under way.
 void watch_step(long step);
 

@@ -14,6 +14,7 @@ using Action = std::function<int(int argc, char** argv)>;
 // Each adds its subcommand to `app`. When the user chose it, parsing stores what to run in `action`, and nothing else
 // happens until spt_main calls it.
 void add_prepare(CLI::App& app, Action& action);
+void add_annotate(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
 void add_train(CLI::App& app, Action& action);
 void add_generate(CLI::App& app, Action& action);

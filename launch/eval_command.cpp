@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <cmath>
 #include <memory>
 
 #include <fmt/format.h>
@@ -79,19 +81,31 @@ struct Work {
   std::unique_ptr<Dataset> corpus;
 };
 
-std::vector<Work> open_tasks(const EvalConfig& config, const Tokenizer& tokenizer) {
+std::vector<Work> open_tasks(const EvalConfig& config, const Tokenizer& tokenizer, const ModelConfig& model) {
   std::vector<Work> work;
   for (const fs::path& file : config.eval.tasks) {
     Task task = load_task(file);
+    const bool is_known =
+        std::any_of(work.begin(), work.end(), [&](const Work& w) { return w.task.name == task.name; });
+    if (is_known) throw BadInput(fmt::format("{}: another task is called {} too", file.string(), task.name));
     if (task.kind != TaskKind::kPerplexity)
       throw BadInput(
           fmt::format("{}: kind {} is not run by this version", file.string(), fields_detail::format_any(task.kind)));
     auto corpus = std::make_unique<Dataset>(config.eval.data.root / task.data.path);
     corpus->require_tokenizer(tokenizer.sha256(), config.model.path);
     corpus->verify();
+    corpus->require_lengths(model.max_positions);
     work.push_back({std::move(task), std::move(corpus)});
   }
   return work;
+}
+
+// Results go where none are yet. Throws BadInput before the model is loaded.
+void check_results_folder(const fs::path& folder) {
+  std::error_code error;
+  if (fs::exists(folder / "results.json", error))
+    throw BadInput(fmt::format("{} exists; choose another run.dir", (folder / "results.json").string()));
+  require_writable_below(folder, "run.dir");
 }
 
 void write_samples(const fs::path& file, const Dataset& corpus, const std::vector<ExampleLoss>& losses) {
@@ -103,14 +117,15 @@ void write_samples(const fs::path& file, const Dataset& corpus, const std::vecto
 
 void evaluate(const EvalConfig& config, Runtime& runtime) {
   check_same_view(runtime, {{"model " + config.model.path.string(), hash_folder(config.model.path)}});
-  const auto tokenizer = load_tokenizer(config.model.path);
-  const std::vector<Work> work = open_tasks(config, *tokenizer);
-  Mesh mesh(runtime, config.mesh);
-  CausalLm model(load_model_config(config.model.path), mesh.place.tp_rank, mesh.tp->size());
-  check_pretrained(model, config.model.path);
   const bool is_rank_0 = runtime.rank() == 0;
-  if (is_rank_0 && fs::exists(config.run.dir / "results.json"))
-    throw BadInput(fmt::format("{} exists; choose another run.dir", (config.run.dir / "results.json").string()));
+  if (is_rank_0) check_results_folder(config.run.dir);
+  const ModelConfig model_config = load_model_config(config.model.path);
+  const auto tokenizer = load_tokenizer(config.model.path);
+  check_vocabulary(model_config, tokenizer->size(), config.model.path);
+  const std::vector<Work> work = open_tasks(config, *tokenizer, model_config);
+  Mesh mesh(runtime, config.mesh);
+  CausalLm model(model_config, mesh.place.tp_rank, mesh.tp->size());
+  check_pretrained(model, config.model.path);
   model.allocate(*mesh.tp, {scalar_type(config.model.dtype, runtime.device())});
   load_pretrained(model, config.model.path);
 
@@ -119,6 +134,9 @@ void evaluate(const EvalConfig& config, Runtime& runtime) {
   for (const Work& item : work) {
     const std::vector<ExampleLoss> losses = example_losses(model, *item.corpus, mesh);
     const Perplexity found = perplexity(losses);
+    if (!std::isfinite(found.value))
+      throw Failure(fmt::format("{}: the perplexity is {}: the model's weights are damaged, or training diverged",
+                                item.task.name, found.value));
     results["tasks"][item.task.name] = {{"metric", "perplexity"},
                                         {"value", found.value},
                                         {"standard_error", found.standard_error},

@@ -10,6 +10,7 @@ the file's metadata. The folder appears whole or not at all; where it is already
 import json
 import os
 import pathlib
+import shutil
 import struct
 import subprocess
 import sys
@@ -171,6 +172,9 @@ def download(folder):
 
 def fetch(out):
     out.parent.mkdir(parents=True, exist_ok=True)
+    for left in out.parent.glob(f".{out.name}.*"):  # of a call that was killed
+        if time.time() - left.stat().st_mtime > 3600:
+            shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as tmp:
         tmp = pathlib.Path(tmp)
         start = time.monotonic()

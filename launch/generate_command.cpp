@@ -6,18 +6,13 @@
 #include <unistd.h>
 
 #include "base/durable.h"
-#include "data/chat_template.h"
-#include "data/config_file.h"
 #include "data/records.h"
-#include "data/tokenizer.h"
 #include "data/utf8.h"
-#include "dist/mesh.h"
 #include "dist/text.h"
+#include "dist/watchdog.h"
+#include "launch/chat_model.h"
 #include "launch/commands.h"
 #include "trainer/eval/generator.h"
-#include "trainer/hf_folder.h"
-#include "trainer/model/pretrained.h"
-#include "trainer/run_config.h"
 #include "trainer/same_view.h"
 
 namespace spt {
@@ -35,23 +30,6 @@ struct Options {
   std::vector<std::string> overrides;
 };
 
-// What of a RunConfig may be given here.
-struct GenerateConfig {
-  MeshConfig mesh;
-  struct Model {
-    Dtype dtype = Dtype::kAuto;
-    template <class F>
-    void fields(F& f) {
-      f("dtype", dtype, "fp32 or bf16");
-    }
-  } model;
-  template <class F>
-  void fields(F& f) {
-    f("mesh", mesh, "");
-    f("model", model, "");
-  }
-};
-
 struct Question {
   std::string id, text;  // the last user turn
   std::vector<int32_t> ids;
@@ -61,33 +39,34 @@ class GenerateJob {
  public:
   GenerateJob(const Options& options, Runtime& runtime)
       : options_(options),
-        config_(read_fields<GenerateConfig>(parse_overrides(options.overrides))),
         runtime_(runtime),
-        tokenizer_((check_options(), load_tokenizer(options.model))),
-        mesh_(runtime, config_.mesh),
-        model_(load_model_config(options.model), mesh_.place.tp_rank, mesh_.tp->size()) {
-    check_same_view(runtime, {{"model " + options.model.string(), hash_folder(options.model)}});
-    check_vocabulary(model_.config(), tokenizer_->size(), options.model);
-    choose_template();
+        chat_((check_options(), runtime), options.model, "--model", options.overrides) {
+    if (!options.input.empty())
+      check_same_view(runtime, {{"questions " + options.input.string(), hash_file_ends(options.input)}});
+    if (options.chat_template != "none") {
+      template_ = chat_.choose_template(options.chat_template);
+      if (!template_) template_ = ChatTemplate::load("spt");
+    }
+    writes_roles_ = options.chat_template.empty() && chat_.writes_roles();
     read_questions();
-    check_pretrained(model_, options.model);
   }
 
   void run() {
-    model_.allocate(*mesh_.tp, {scalar_type(config_.model.dtype, runtime_.device())});
-    load_pretrained(model_, options_.model);
+    chat_.load();
+    const Mesh& mesh = chat_.mesh;
     // Every dp-th question, so that long and short ones mix; the first tp rank keeps the results.
     std::vector<Prompt> mine;
-    for (size_t i = static_cast<size_t>(mesh_.place.dp_rank); i < questions_.size();
-         i += static_cast<size_t>(mesh_.dp->size()))
+    for (size_t i = static_cast<size_t>(mesh.place.dp_rank); i < questions_.size();
+         i += static_cast<size_t>(mesh.dp->size()))
       mine.push_back({questions_[i].ids, i});
     json results = json::array();
-    generate(model_, mine, tokenizer_->eos(), options_.sampling, options_.batch,
+    generate(chat_.model, mine, chat_.tokenizer->eos(), options_.sampling, options_.batch,
              [&](size_t i, const Continuation& continuation) {
-               if (mesh_.place.tp_rank == 0)
+               if (mesh.place.tp_rank == 0)
                  results.push_back({mine[i].number, result_of(questions_[mine[i].number], continuation)});
              });
     std::vector<json> rows(questions_.size());
+    watch_collectives(0, "");  // ranks with short answers may wait for hours
     for (const std::string& part : all_gather_text(runtime_.host_world(), results.dump()))
       for (json& result : json::parse(part)) rows[result[0].get<size_t>()] = std::move(result[1]);
     if (runtime_.rank() == 0) options_.out.empty() ? print(rows) : write(rows);
@@ -97,34 +76,19 @@ class GenerateJob {
   void check_options() const {
     if (options_.prompts.empty() == options_.input.empty())
       throw BadInput("give either --prompt TEXT or --input FILE.jsonl");
-    if (!fs::is_directory(options_.model))
-      throw BadInput(fmt::format("--model: {}: no such folder; give a Hugging Face folder, e.g. a checkpoint's hf/",
-                                 options_.model.string()));
-    if (fs::exists(options_.model / "progress.json"))
-      throw BadInput(fmt::format("--model: {} is a whole checkpoint; its model is {}", options_.model.string(),
-                                 (options_.model / "hf").string()));
     if (!(options_.sampling.temperature >= 0 && std::isfinite(options_.sampling.temperature)))
       throw BadInput(fmt::format("--temperature is {}, must be finite and at least 0", options_.sampling.temperature));
     if (!(options_.sampling.top_p > 0 && options_.sampling.top_p <= 1))
       throw BadInput(fmt::format("--top-p is {}, must be above 0 and at most 1", options_.sampling.top_p));
-    if (options_.sampling.max_new_tokens < 1)
-      throw BadInput(fmt::format("--max-new-tokens is {}, must be at least 1", options_.sampling.max_new_tokens));
+    constexpr int64_t kMostNewTokens = 1'000'000'000;
+    if (options_.sampling.max_new_tokens < 1 || options_.sampling.max_new_tokens > kMostNewTokens)
+      throw BadInput(fmt::format("--max-new-tokens is {}, must be at least 1 and at most {}",
+                                 options_.sampling.max_new_tokens, kMostNewTokens));
     if (options_.batch < 1) throw BadInput(fmt::format("--batch is {}, must be at least 1", options_.batch));
     if (!options_.out.empty() && fs::exists(options_.out))
       throw BadInput(fmt::format("{} exists; remove it or choose another --out", options_.out.string()));
     if (!options_.out.empty())
       require_writable(options_.out.has_parent_path() ? options_.out.parent_path() : fs::path("."), "--out");
-  }
-
-  void choose_template() {
-    if (options_.chat_template == "none") return;
-    if (!options_.chat_template.empty()) {
-      template_ = ChatTemplate::load(options_.chat_template);
-    } else if (const auto spt = load_spt_json(options_.model)) {
-      template_ = ChatTemplate::parse(spt->template_text, (options_.model / "spt.json").string() + ": template");
-    } else {
-      template_ = ChatTemplate::load("spt");
-    }
   }
 
   void read_questions() {
@@ -134,20 +98,28 @@ class GenerateJob {
       add("--prompt", std::to_string(questions_.size() + 1), {prompt}, std::nullopt);
     }
     if (options_.input.empty()) return;
-    RecordReader reader(options_.input, {RecordFormat::kAuto, RecordUse::kPrompts});
-    while (const auto record = reader.next())
+    RecordReader reader(options_.input, {RecordFormat::kAuto, RecordUse::kPrompts,
+                                         template_ ? template_->role_prefix() : std::string()});
+    while (auto record = reader.next()) {
+      // As in training: a model of the role arm has read its role at the head of the first answer.
+      if (writes_roles_ && record->role && record->turns.size() > 1)
+        record->turns[1] = *record->role + "\n\n" + record->turns[1];
       add(fmt::format("{}:{}", options_.input.string(), record->line), record->id, record->turns, record->system);
+    }
   }
 
   void add(const std::string& where, const std::string& id, const std::vector<std::string>& turns,
            const std::optional<std::string>& system) {
     if (!template_ && turns.size() > 1)
       throw BadInput(fmt::format("{}: question {} has several turns, which --template none cannot join", where, id));
-    questions_.push_back(
-        {id, turns.back(),
-         template_ ? template_->encode_prompt(turns, system, *tokenizer_) : tokenizer_->encode_with_special(turns[0])});
+    if (!template_ && system)
+      throw BadInput(
+          fmt::format("{}: question {} has a system message, for which --template none has no place", where, id));
+    questions_.push_back({id, turns.back(),
+                          template_ ? template_->encode_prompt(turns, system, *chat_.tokenizer)
+                                    : chat_.tokenizer->encode_with_special(turns[0])});
     const size_t tokens = questions_.back().ids.size();
-    const int64_t limit = model_.config().max_positions - 1;
+    const int64_t limit = chat_.max_prompt_tokens();
     if (tokens == 0 || tokens > static_cast<size_t>(limit))
       throw BadInput(fmt::format(
           "{}: the question takes {} tokens, the model 1 to {} (max_position_embeddings in config.json, less one "
@@ -158,9 +130,9 @@ class GenerateJob {
   json result_of(const Question& question, const Continuation& continuation) const {
     RoleAndAnswer split;
     if (template_) {
-      split = template_->split(continuation.ids, *tokenizer_);
+      split = template_->split(continuation.ids, *chat_.tokenizer);
     } else {
-      split.output = split.answer = tokenizer_->decode(continuation.ids, false);
+      split.output = split.answer = chat_.tokenizer->decode(continuation.ids, false);
     }
     return {{"id", question.id},
             {"prompt", question.text},
@@ -190,12 +162,10 @@ class GenerateJob {
   }
 
   const Options& options_;
-  GenerateConfig config_;
   Runtime& runtime_;
-  std::unique_ptr<Tokenizer> tokenizer_;
-  Mesh mesh_;
-  CausalLm model_;
+  ChatModel chat_;
   std::optional<ChatTemplate> template_;  // none with --template none
+  bool writes_roles_ = false;             // a model of the role arm, with its own template
   std::vector<Question> questions_;
 };
 

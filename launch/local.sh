@@ -17,6 +17,7 @@ shift
 command -v mpirun >/dev/null || { echo "local.sh: no mpirun on PATH: run ./launch/setup.sh, or load a module" >&2; exit 1; }
 cores=$(nproc)
 threads=$((cores / ranks))
+[ -t 2 ] && export SPT_TERMINAL=1  # the ranks' own stderr is mpirun's pipe
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((threads > 0 ? threads : 1))}
 
 arguments=(-np "$ranks" --oversubscribe --bind-to none)
@@ -40,4 +41,6 @@ while :; do
   status=$?
   kill -0 "$job" 2>/dev/null || break  # a trap interrupts wait: the job still runs
 done
+# Interrupted just as the job ended: its own status is still to be had.
+[ "$status" -le 128 ] || { wait "$job"; final=$?; [ "$final" -eq 127 ] || status=$final; }
 exit "$status"

@@ -14,7 +14,7 @@ case "${1:-}" in
   --tiny)
     tiny=true out=runs/quickstart-tiny model=configs/tiny_model
     overrides=("model.path=$model" model.init=random train.epochs=5 optimizer.lr=1e-3) ;;
-  -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
+  -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' launch/quickstart.sh; exit 0 ;;
   *) echo "quickstart.sh: unknown option $1 (known: --tiny)" >&2; exit 1 ;;
 esac
 ranks=2

@@ -10,6 +10,7 @@ import pathlib
 import sys
 import textwrap
 
+SAMPLES = pathlib.Path(__file__).resolve().parents[1] / "configs/samples/valid.jsonl"
 ARMS = ("role", "plain")
 COLUMNS = ("arm", "steps", "tokens/s", "training loss", "held-out loss", "answers that begin with a role")
 
@@ -24,7 +25,10 @@ def rows_of(path):
 def table_row(folder, arm):
     steps = rows_of(folder / arm / "metrics.jsonl")
     measured = [row["valid_loss"] for row in steps if row.get("valid_loss") is not None]
-    answers = rows_of(folder / f"questions-{arm}.jsonl") + rows_of(folder / f"valid-{arm}.jsonl")
+    # A role stands in the first turn only: records asked for a later one do not count.
+    later_turns = {record["id"] for record in rows_of(SAMPLES) if len(record["conversations"]) > 2}
+    answers = [answer for name in ("questions", "valid") for answer in rows_of(folder / f"{name}-{arm}.jsonl")
+               if answer["id"] not in later_turns]
     with_role = sum(answer["role"] is not None for answer in answers)
     speed = sum(row["tokens"] for row in steps) / sum(row["seconds"] for row in steps)
     return (arm, str(steps[-1]["step"]), f"{speed:.0f}", f"{steps[0]['loss']:.3f} → {steps[-1]['loss']:.3f}",

@@ -21,7 +21,7 @@ for option in "$@"; do
   case $option in
     --tests) want_tests=true ;;
     --peer) want_peer=true ;;
-    -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' launch/setup.sh; exit 0 ;;
     *) echo "setup.sh: unknown option $option (known: --tests, --peer)" >&2; exit 1 ;;
   esac
 done
@@ -69,6 +69,7 @@ libgtest-dev gtest/gtest.h
 libgmock-dev gmock/gmock.h
 libpcre2-dev pcre2.h
 libssl-dev openssl/evp.h
+libcurl4-openssl-dev curl/curl.h
 zlib1g-dev zlib.h
 HEADERS
   )
@@ -83,8 +84,9 @@ HEADERS
 privilege() {  # prints the prefix of a command that needs root; fails where there is none
   if [ "$(id -u)" -eq 0 ]; then return 0; fi
   has sudo || return 1
-  if sudo -n true 2>/dev/null; then echo "sudo -n"; return 0; fi
-  if [ -t 0 ] && [ -t 2 ]; then echo "setup.sh: sudo may ask for your password" >&2; sudo -v && { echo sudo; return 0; }; fi
+  local keep="--preserve-env=http_proxy,https_proxy,no_proxy"
+  if sudo -n true 2>/dev/null; then echo "sudo -n $keep"; return 0; fi
+  if [ -t 0 ] && [ -t 2 ]; then echo "setup.sh: sudo may ask for your password" >&2; sudo -v && { echo "sudo $keep"; return 0; }; fi
   return 1
 }
 
@@ -95,8 +97,12 @@ install_system_packages() {
   if [ -z "$missing" ] && has ccache; then say "system packages: all there ($(since "$start"))"; return; fi
   wanted=$missing
   has ccache || wanted="${missing:+$missing }ccache"  # makes the second build fast, nothing fails without it
+  if [ -z "$missing" ]; then
+    [ "$(id -u)" -eq 0 ] && has apt-get && apt-get install -q -y --no-install-recommends ccache >/dev/null 2>&1
+    has ccache || say "system packages: all there but ccache, which would make later builds faster"
+    return
+  fi
   if ! has apt-get || ! prefix=$(privilege); then
-    if [ -z "$missing" ]; then say "system packages: all there but ccache, which would make later builds faster"; return; fi
     local modules=()
     type module >/dev/null 2>&1 && modules=("or load modules that give the same (module avail gcc cmake ninja openmpi hdf5 python), and run this again")
     fail "these packages lack, and there is no right to install them (neither root nor sudo, or no apt-get):" \

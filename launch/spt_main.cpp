@@ -49,6 +49,7 @@ int main(int argc, char** argv) {
   app.failure_message(usage_message);
   spt::Action action;
   spt::add_prepare(app, action);
+  spt::add_annotate(app, action);
   spt::add_inspect(app, action);
   spt::add_train(app, action);
   spt::add_generate(app, action);

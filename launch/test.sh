@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Install what lacks, build, and run the tests. Each part prints its time; a failing part does not hide the others.
 #
-#   ./launch/test.sh         # every test, format, include order: what CI runs
-#   ./launch/test.sh all     # the same, and sanitizers and clang-tidy on base, dist and data
+#   ./launch/test.sh         # every test, sanitizers, clang-tidy on base, dist and data: what CI runs
+#   ./launch/test.sh all     # the same, and what takes longest: a real endpoint
 #   ./launch/test.sh fast    # the fast tests only
 #   ./launch/test.sh fuzz    # the fuzz targets only, a minute each (tests/fuzz/run.sh)
 #   ./launch/test.sh lint    # format, include order, samples, clang-tidy on everything
@@ -11,11 +11,12 @@
 # Builds in build/, build-asan/ and build-fuzz/. Ends with a table of the parts, what was skipped and why, and one line
 # "N passed, N failed, N skipped": the tests, and one for each check or failed step. Exit status 1 when anything failed.
 set -uo pipefail
+export LC_ALL=C.UTF-8  # numbers with a point
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 mode=${1:-default}
 case $mode in
   default | all | fast | fuzz | lint | peer) [ $# -le 1 ] || { echo "test.sh: one word at most" >&2; exit 1; } ;;
-  -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
+  -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' launch/test.sh; exit 0 ;;
   *) echo "test.sh: unknown part $mode (known: all, fast, fuzz, lint, peer)" >&2; exit 1 ;;
 esac
 
@@ -54,9 +55,6 @@ tests() {  # tests NAME FOLDER CTEST-ARGUMENT…
   ctest --test-dir "$folder" -j "$cores" --output-on-failure --no-tests=error --output-junit "$results/${name// /-}.xml" "$@"
 }
 
-format() {
-  git ls-files -z --cached --others --exclude-standard '*.h' '*.cpp' '*.cu' '*.cuh' | xargs -0 clang-format-14 --dry-run --Werror
-}
 build_sanitized() { ninja -C build-asan base_tests data_tests trainer_tests; }
 test_sanitized() {
   # libtorch with CUDA maps memory where the sanitizer wants its gap; Open MPI keeps what it allocates at start.
@@ -66,35 +64,42 @@ test_sanitized() {
 fuzz() { SPT_TORCH_DIR="$deps/torch/torch" tests/fuzz/run.sh; }
 peer_python_fits() { python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'; }
 
-part "setup" step - ./launch/setup.sh --tests
+case $mode in
+  fast | peer) part "setup" step - ./launch/setup.sh ;;
+  *) part "setup" step - ./launch/setup.sh --tests ;;
+esac
 if [ "$mode" != lint ] && [ "$mode" != fuzz ]; then
   part "configure" step setup configure build
   part "build" step configure ninja -C build
 fi
 case $mode in default | all | fast) part "fast tests" tests build tests "fast tests" build -L fast -LE peer ;; esac
-case $mode in default | all) part "slow tests" tests build tests "slow tests" build -LE 'fast|peer' ;; esac
+case $mode in default | all) part "slow tests" tests build tests "slow tests" build -LE 'fast|peer|real' ;; esac
 case $mode in
   default | all | peer)
     if peer_python_fits; then
       part "peer setup" step build ./launch/setup.sh --peer
+      part "fetch SmolLM2" step setup "$deps/venv/bin/python" launch/fetch_smollm2.py models/SmolLM2-135M-Instruct
       part "peer tests" tests "peer setup" tests "peer tests" build -L peer
     else
       leave_out "peer tests" tests "the packages are pinned for CPython 3.11 to 3.13, here is $(python3 --version)"
     fi ;;
 esac
+[ "$mode" = all ] && part "real endpoint" tests build tests "real endpoint" build -L real
 case $mode in default | all | fuzz) part "fuzz targets" check setup fuzz ;; esac
-if [ "$mode" = all ]; then
+if [ "$mode" = all ] || [ "$mode" = default ]; then
   part "sanitizer configure" step setup configure build-asan -DSPT_SANITIZE=address,undefined
   part "sanitizer build" step "sanitizer configure" build_sanitized
   part "sanitizer tests" tests "sanitizer build" test_sanitized
 fi
 case $mode in
   default | all | lint)
-    part "format" check setup format
-    part "include order" check setup python3 tests/lint/include_order.py
-    part "samples" check setup python3 tests/lint/check_samples.py
     tidied=(base dist data)
-    [ "$mode" = lint ] && tidied+=(trainer launch)
-    [ "$mode" = default ] || part "clang-tidy" check setup tests/lint/tidy.sh "${tidied[@]}" ;;
+    if [ "$mode" = lint ]; then  # elsewhere among the fast tests
+      part "format" check setup tests/lint/format.sh
+      part "include order" check setup python3 tests/lint/include_order.py
+      part "samples" check setup python3 tests/lint/check_samples.py
+      tidied+=(trainer launch)
+    fi
+    part "clang-tidy" check setup tests/lint/tidy.sh "${tidied[@]}" ;;
 esac
 python3 launch/test_summary.py "$results"

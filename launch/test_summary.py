@@ -29,6 +29,14 @@ def outcome(case):
     return "passed" if case.get("status") == "run" else "failed"
 
 
+def skips_inside(case):
+    """Reasons of tests that a test program (GoogleTest, unittest) skipped by itself, each with its test."""
+    output = case.findtext("system-out") or ""
+    found = re.findall(r": Skipped\n(.+)\n(?:.*\n)??\[  SKIPPED \] (\S+)", output)
+    found += [(reason, test) for test, reason in re.findall(r"(?m)^(\w+) \(.*\).* \.\.\. skipped ['\"](.+)['\"]$", output)]
+    return found
+
+
 class Sums:
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
@@ -45,6 +53,10 @@ class Sums:
                 self.failures.append(f"{part}: {case.get('name')}")
             elif status == "skipped":
                 self.skips[part, skip_reason(case)].append(case.get("name"))
+            else:
+                for reason, test in skips_inside(case):
+                    count["skipped"] += 1
+                    self.skips[part, reason].append(f"{case.get('name')}/{test}")
         self.passed += count["passed"]
         self.failed += count["failed"]
         self.skipped += count["skipped"]

@@ -28,9 +28,9 @@ int run(const Options& options, int argc, char** argv) {
   install_stop_handlers();  // from here on a signal asks for a stop
   return run_distributed(argc, argv, [&](Runtime& runtime) {
     RunConfig config = load_run_config(options.config, options.overrides);
-    Trainer trainer(std::move(config), runtime, {argv, argv + argc});
-    if (!options.check) return trainer.run();
-    if (runtime.rank() == 0) fmt::print("{}\nnothing is wrong; nothing was started\n", trainer.summary());
+    if (!options.check) return Trainer(std::move(config), runtime, {argv, argv + argc}).run();
+    const std::string summary = check_run(config, runtime);
+    if (runtime.rank() == 0) fmt::print("{}\nnothing is wrong; nothing was started\n", summary);
     return ExitStatus::kDone;
   });
 }

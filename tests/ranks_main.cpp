@@ -39,7 +39,7 @@ int main(int argc, char** argv) {
   return spt::run_distributed(argc, argv, [](spt::Runtime& runtime) {
     spt::current = &runtime;
     // A test that fails on one rank alone would leave the others waiting.
-    spt::watch_collectives(60, runtime.rank(), runtime.hosts()[static_cast<size_t>(runtime.rank())]);
+    spt::watch_collectives(60, "this program's limit");
     if (runtime.rank() > 0) {
       auto& listeners = testing::UnitTest::GetInstance()->listeners();
       delete listeners.Release(listeners.default_result_printer());

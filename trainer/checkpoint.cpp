@@ -28,6 +28,12 @@ json describe(const fs::path& folder, const std::vector<std::string>& files, Com
   return all;
 }
 
+void remove_or_warn(const fs::path& folder) {
+  std::error_code error;
+  fs::remove_all(folder, error);
+  if (error) spdlog::warn("{}: cannot be removed yet: {}", folder.string(), error.message());
+}
+
 }  // namespace
 
 fs::path CheckpointStore::path(int64_t step) const {
@@ -72,7 +78,7 @@ void CheckpointStore::remove_leftovers() const {
     const std::string name = entry.path().filename().string();
     if (name.starts_with("step-") && (name.ends_with(".partial") || name.ends_with(".deleting"))) {
       spdlog::info("removing {}, left by a run that was killed", entry.path().string());
-      fs::remove_all(entry.path());
+      remove_or_warn(entry.path());
     }
   }
 }
@@ -89,6 +95,7 @@ void CheckpointStore::save(int64_t step, const std::function<void(const fs::path
         remove_leftovers();
         fs::create_directories(partial / "hf");
         fs::create_directories(partial / "optimizer");
+        sync_folder(folder_.parent_path());
       } catch (const fs::filesystem_error& error) {
         throw Failure(fmt::format("{}: cannot be made: {}", partial.string(), error.code().message()));
       }
@@ -116,14 +123,16 @@ void CheckpointStore::save(int64_t step, const std::function<void(const fs::path
 }
 
 void CheckpointStore::prune(int64_t keep) const {
-  if (host_.rank() != 0) return;
-  remove_leftovers();
-  const std::vector<int64_t> all = steps();
-  for (size_t i = 0; i + static_cast<size_t>(keep) < all.size(); ++i) {
-    const fs::path deleting = path(all[i]).string() + ".deleting";
-    rename_durable(path(all[i]), deleting);
-    fs::remove_all(deleting);
+  if (host_.rank() == 0) {
+    remove_leftovers();
+    const std::vector<int64_t> all = steps();
+    for (size_t i = 0; i + static_cast<size_t>(keep) < all.size(); ++i) {
+      const fs::path deleting = path(all[i]).string() + ".deleting";
+      rename_durable(path(all[i]), deleting);
+      remove_or_warn(deleting);
+    }
   }
+  host_.barrier();
 }
 
 }  // namespace spt

@@ -30,7 +30,8 @@ class CheckpointStore {
   // Collective: `write` fills the partial folder (with hf/ and optimizer/ in it) on all ranks; then it becomes step-N.
   // Does nothing when that exists already. Throws Failure, leaving the older checkpoints as they are.
   void save(int64_t step, const std::function<void(const std::filesystem::path&)>& write) const;
-  // Rank 0 removes what a killed run left half done and all but the newest `keep`; the others do nothing.
+  // Collective: rank 0 removes what a killed run left half done and all but the newest `keep`. What cannot be removed
+  // (another process reads it over NFS) is logged and tried again next time.
   void prune(int64_t keep) const;
 
   std::filesystem::path path(int64_t step) const;

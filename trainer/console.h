@@ -1,9 +1,10 @@
-// What a person sees of a run on rank 0: a bar with ETA on a terminal, a log line each `log_every` steps otherwise.
+// What a person sees of a run on rank 0: a bar with ETA on a terminal (and the lines in log.txt), a log line each
+// `log_every` steps otherwise.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 
+#include "base/progress.h"
 #include "trainer/metrics.h"
 
 namespace spt {
@@ -14,15 +15,12 @@ class Console {
   Console(int64_t first_step, int64_t total_steps, int64_t log_every, bool is_rank_0);
   void show(const MetricsRow& row);
   // Ends the bar's line, so that a message can follow.
-  void pause();
+  void pause() { bar_.end_line(); }
 
  private:
-  double eta_seconds(int64_t step) const;
-
-  int64_t first_step_, total_steps_, log_every_;
-  bool is_rank_0_, is_terminal_;
-  bool on_bar_ = false;
-  std::chrono::steady_clock::time_point start_;
+  int64_t total_steps_, log_every_;
+  bool is_rank_0_;
+  ProgressBar bar_;
 };
 
 }  // namespace spt

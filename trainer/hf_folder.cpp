@@ -16,8 +16,9 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr int64_t kMaxFileBytes = 5'000'000'000;
 constexpr int kSptJsonVersion = 1;
+constexpr const char* kConfig = "config.json";
+constexpr const char* kTokenizerConfig = "tokenizer_config.json";
 
 // The checkpoint tensors of one file, in the order of the parameters.
 struct WeightFile {
@@ -26,13 +27,13 @@ struct WeightFile {
   int64_t bytes = 0;
 };
 
-std::vector<WeightFile> plan_files(const CausalLm& model, at::ScalarType dtype) {
+std::vector<WeightFile> plan_files(const CausalLm& model, at::ScalarType dtype, int64_t file_bytes) {
   std::vector<WeightFile> files(1);
   for (const Parameter& parameter : model.parameters().list())
     for (const Shard& shard : parameter.shards) {
       int64_t bytes = static_cast<int64_t>(c10::elementSize(dtype));
       for (const int64_t size : shard.global) bytes *= size;
-      if (files.back().bytes > 0 && files.back().bytes + bytes > kMaxFileBytes) files.emplace_back();
+      if (files.back().bytes > 0 && files.back().bytes + bytes > file_bytes) files.emplace_back();
       files.back().entries.push_back({shard.name, dtype, shard.global});
       files.back().bytes += bytes;
     }
@@ -53,10 +54,8 @@ void write_index(const fs::path& folder, const std::vector<WeightFile>& files) {
   write_durable(folder / "model.safetensors.index.json", index.dump(2) + "\n");
 }
 
-json read_json(const fs::path& path) {
-  std::ifstream file(path);
-  if (!file) throw BadInput(fmt::format("{}: cannot be read", path.string()));
-  json value = json::parse(file, nullptr, false);
+json parse_object(const std::string& text, const fs::path& path) {
+  json value = json::parse(text, nullptr, false);
   if (!value.is_object()) throw BadInput(fmt::format("{}: not a JSON object", path.string()));
   return value;
 }
@@ -73,9 +72,9 @@ std::string read_text(const fs::path& path) {
 
 }  // namespace
 
-void save_weights(const fs::path& folder, const CausalLm& model, Communicator& tp) {
+void save_weights(const fs::path& folder, const CausalLm& model, Communicator& tp, int64_t file_bytes) {
   const at::ScalarType dtype = model.parameters().values().scalar_type();
-  const std::vector<WeightFile> files = plan_files(model, dtype);
+  const std::vector<WeightFile> files = plan_files(model, dtype, file_bytes);
   std::unique_ptr<SafetensorsWriter> writer;
   size_t file = 0, written = 0;
   for (const Parameter& parameter : model.parameters().list())
@@ -95,32 +94,43 @@ void save_weights(const fs::path& folder, const CausalLm& model, Communicator& t
   if (tp.rank() == 0 && files.size() > 1) write_index(folder, files);
 }
 
-void save_model_files(const fs::path& folder, const fs::path& source, at::ScalarType dtype, const Tokenizer& tokenizer,
-                      const ChatTemplate& chat_template, const SptJson& spt) {
-  json config = read_json(source / "config.json");
+ModelFiles read_model_files(const fs::path& folder, const Tokenizer& tokenizer) {
+  ModelFiles files{{kConfig, read_text(folder / kConfig)}};
+  for (const fs::path& file : tokenizer.files()) files[file.filename().string()] = read_text(file);
+  for (const char* name : {kConfig, kTokenizerConfig})
+    if (files.contains(name)) parse_object(files[name], folder / name);
+  return files;
+}
+
+void save_model_files(const fs::path& folder, const ModelFiles& source, at::ScalarType dtype,
+                      const Tokenizer& tokenizer, const ChatTemplate& chat_template, const SptJson& spt) {
+  json config = json::parse(source.at(kConfig));
   // Newer transformers write "dtype", older read "torch_dtype".
   config.erase("dtype");
   config["torch_dtype"] = dtype == at::kFloat ? "float32" : "bfloat16";
   config["architectures"] = {config.at("model_type") == "mistral" ? "MistralForCausalLM" : "LlamaForCausalLM"};
   config["eos_token_id"] = tokenizer.eos();
-  write_json(folder / "config.json", config);
+  write_json(folder / kConfig, config);
 
   json generation = {{"eos_token_id", tokenizer.eos()}, {"pad_token_id", tokenizer.eos()}};
   if (tokenizer.bos()) generation["bos_token_id"] = *tokenizer.bos();
   write_json(folder / "generation_config.json", generation);
 
-  for (const fs::path& file : tokenizer.files())
-    if (file.filename() != "tokenizer_config.json") write_durable(folder / file.filename(), read_text(file));
-  const fs::path tokenizer_config = source / "tokenizer_config.json";
-  json settings = fs::exists(tokenizer_config)
-                      ? read_json(tokenizer_config)
+  for (const auto& [name, bytes] : source)
+    if (name != kConfig && name != kTokenizerConfig) write_durable(folder / name, bytes);
+  json settings = source.contains(kTokenizerConfig)
+                      ? json::parse(source.at(kTokenizerConfig))
                       : json{{"tokenizer_class", "LlamaTokenizer"}, {"bos_token", tokenizer.bos_text()}};
-  // Classes of their own rebuild parts of tokenizer.json (transformers 5: GPT2Tokenizer drops a digit splitter); this
-  // one takes the file as it is, so the ids are those of the corpus.
-  if (fs::exists(source / "tokenizer.json")) settings["tokenizer_class"] = "PreTrainedTokenizerFast";
+  // Classes of transformers 5 rebuild parts of tokenizer.json. Llama's makes of a "▁" put in front what the corpus has;
+  // others lose what it has (GPT2Tokenizer drops a digit splitter), and PreTrainedTokenizerFast takes the file as it
+  // is.
+  const std::string tokenizer_class = settings.value("tokenizer_class", "");
+  if (source.contains("tokenizer.json") && tokenizer_class != "LlamaTokenizer" &&
+      tokenizer_class != "LlamaTokenizerFast")
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast";
   settings["eos_token"] = tokenizer.eos_text();
   settings["chat_template"] = chat_template.jinja(tokenizer);
-  write_json(folder / "tokenizer_config.json", settings);
+  write_json(folder / kTokenizerConfig, settings);
 
   write_json(folder / "spt.json", {{"format", "spt-model"},
                                    {"version", kSptJsonVersion},
@@ -135,7 +145,7 @@ void save_model_files(const fs::path& folder, const fs::path& source, at::Scalar
 std::optional<SptJson> load_spt_json(const fs::path& folder) {
   const fs::path path = folder / "spt.json";
   if (!fs::exists(path)) return std::nullopt;
-  const json value = read_json(path);
+  const json value = parse_object(read_text(path), path);
   const auto require = [&](const char* key, json::value_t type, const char* expected) -> const json& {
     if (!value.contains(key)) throw BadInput(fmt::format("{}: the key {} is missing", path.string(), key));
     if (value[key].type() != type)

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -23,11 +24,20 @@ struct SptJson {
   int64_t step = 0;
 };
 
-// Collective over the tp group of dp rank 0; its tp rank 0 writes (shards of at most 5 GB). `source` is the folder
-// whose config.json the model came from.
-void save_weights(const std::filesystem::path& folder, const CausalLm& model, Communicator& tp);
-// On one rank: config.json, tokenizer files with our chat template, generation_config.json, spt.json.
-void save_model_files(const std::filesystem::path& folder, const std::filesystem::path& source, at::ScalarType dtype,
+// Collective over the tp group of dp rank 0; its tp rank 0 writes, in files of at most `file_bytes` but one tensor at
+// least.
+inline constexpr int64_t kWeightFileBytes = 5'000'000'000;
+void save_weights(const std::filesystem::path& folder, const CausalLm& model, Communicator& tp,
+                  int64_t file_bytes = kWeightFileBytes);
+
+// The small files of a model folder by name (config.json, the tokenizer's), read once at the start: hours later the
+// folder may have changed or gone.
+using ModelFiles = std::map<std::string, std::string>;
+ModelFiles read_model_files(const std::filesystem::path& folder, const Tokenizer& tokenizer);
+
+// On one rank: config.json, tokenizer files with our chat template, generation_config.json, spt.json. `source`: of the
+// folder that the model came from.
+void save_model_files(const std::filesystem::path& folder, const ModelFiles& source, at::ScalarType dtype,
                       const Tokenizer& tokenizer, const ChatTemplate& chat_template, const SptJson& spt);
 
 // nullopt where the folder has none (a model from elsewhere). Throws BadInput when it is broken.

@@ -32,40 +32,66 @@ at::ScalarType scalar_type(Dtype dtype, at::Device device) {
   return dtype == Dtype::kFp32 ? at::kFloat : at::kBFloat16;
 }
 
-void RunConfig::validate(std::vector<std::string>& errors) const {
-  const auto require = [&](bool holds, const std::string& message) {
-    if (!holds) errors.push_back(message);
-  };
-  const auto at_least = [&](const char* key, auto value, auto limit) {
-    require(value >= limit, fmt::format("{} is {}, must be at least {}", key, value, limit));
-  };
-  const auto fraction = [&](const char* key, double value) {
-    require(value >= 0 && value < 1, fmt::format("{} is {}, must be at least 0 and below 1", key, value));
-  };
-  require(!run.dir.empty(), "run.dir is missing: name the run's folder, e.g. run.dir=runs/first");
-  require(!model.path.empty(), "model.path is missing: a Hugging Face folder");
-  require(!data.train.empty(), "data.train is missing: a corpus made by spt prepare");
-  at_least("run.log_every", run.log_every, 1);
-  at_least("run.collective_timeout_s", run.collective_timeout_s, 0.0);
-  at_least("run.io_timeout_s", run.io_timeout_s, 0.0);
-  at_least("mesh.tp", mesh.tp, 1);
-  if (data.max_tokens) at_least("data.max_tokens", *data.max_tokens, 2);
-  require(optimizer.lr > 0, fmt::format("optimizer.lr is {}, must be above 0", optimizer.lr));
-  require(optimizer.eps > 0, fmt::format("optimizer.eps is {}, must be above 0", optimizer.eps));
-  require(optimizer.betas.size() == 2,
-          fmt::format("optimizer.betas has {} values, must have 2", optimizer.betas.size()));
-  for (const double beta : optimizer.betas) fraction("optimizer.betas", beta);
-  at_least("optimizer.weight_decay", optimizer.weight_decay, 0.0);
-  at_least("optimizer.clip_norm", optimizer.clip_norm, 0.0);
-  at_least("schedule.warmup_steps", schedule.warmup_steps, int64_t{0});
-  at_least("schedule.final_lr", schedule.final_lr, 0.0);
-  require(!(train.epochs && train.steps), "train.epochs and train.steps are both given: keep one");
-  if (train.epochs) at_least("train.epochs", *train.epochs, 1);
-  if (train.steps) at_least("train.steps", *train.steps, 1);
-  at_least("train.batch_examples", train.batch_examples, 1);
-  at_least("train.micro_batch_tokens", train.micro_batch_tokens, 1);
-  if (checkpoint.every_steps) at_least("checkpoint.every_steps", *checkpoint.every_steps, 1);
-  at_least("checkpoint.keep", checkpoint.keep, 1);
+namespace {
+
+// More steps or examples than any run has, and few enough that products of two of them do not overflow.
+constexpr int64_t kMany = 1'000'000'000;
+
+class Limits {
+ public:
+  explicit Limits(std::vector<std::string>& errors) : errors_(errors) {}
+
+  void require(bool holds, const std::string& message) {
+    if (!holds) errors_.push_back(message);
+  }
+  void between(const char* key, int64_t value, int64_t least, int64_t most = kMany) {
+    require(value >= least, fmt::format("{} is {}, must be at least {}", key, value, least));
+    require(value <= most, fmt::format("{} is {}, must be at most {}", key, value, most));
+  }
+  void between(const char* key, const std::optional<int64_t>& value, int64_t least, int64_t most = kMany) {
+    if (value) between(key, *value, least, most);
+  }
+  void not_negative(const char* key, double value) {
+    require(value >= 0, fmt::format("{} is {}, must be at least 0", key, value));
+  }
+
+ private:
+  std::vector<std::string>& errors_;
+};
+
+}  // namespace
+
+void RunSection::validate(std::vector<std::string>& errors) const {
+  Limits limits(errors);
+  limits.require(!dir.empty(), "dir is missing: name the run's folder, e.g. run.dir=runs/first");
+  limits.between("log_every", log_every, 1);
+  limits.not_negative("collective_timeout_s", collective_timeout_s);
+  limits.not_negative("io_timeout_s", io_timeout_s);
+}
+
+void ModelSection::validate(std::vector<std::string>& errors) const {
+  Limits(errors).require(!path.empty(), "path is missing: a Hugging Face folder");
+}
+
+void DataSection::validate(std::vector<std::string>& errors) const {
+  Limits limits(errors);
+  limits.require(!train.empty(), "train is missing: a corpus made by spt prepare");
+  limits.between("max_tokens", max_tokens, 2);
+}
+
+void TrainSection::validate(std::vector<std::string>& errors) const {
+  Limits limits(errors);
+  limits.require(!(epochs && steps), "epochs and train.steps are both given: keep one");
+  limits.between("epochs", epochs, 1, 1'000'000);
+  limits.between("steps", steps, 1);
+  limits.between("batch_examples", batch_examples, 1);
+  limits.between("micro_batch_tokens", micro_batch_tokens, 1);
+}
+
+void CheckpointSection::validate(std::vector<std::string>& errors) const {
+  Limits limits(errors);
+  limits.between("every_steps", every_steps, 1);
+  limits.between("keep", keep, 1);
 }
 
 RunConfig load_run_config(const std::filesystem::path& file, const std::vector<std::string>& overrides) {

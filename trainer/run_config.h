@@ -1,5 +1,4 @@
-// Everything a training run is configured by. Sections belong to the code they configure; see DESIGN in docs/ for the
-// keys.
+// Everything a training run is configured by. Sections belong to the code they configure.
 #pragma once
 
 #include <cstdint>
@@ -49,6 +48,7 @@ struct RunSection {
     f("collective_timeout_s", collective_timeout_s, "a collective that takes longer ends the job; 0: never");
     f("io_timeout_s", io_timeout_s, "the same while loading and saving");
   }
+  void validate(std::vector<std::string>& errors) const;
 };
 
 struct ModelSection {
@@ -64,6 +64,7 @@ struct ModelSection {
     f("dtype", dtype, "fp32 or bf16 (with fp32 master weights); auto: fp32 on the CPU, bf16 on a GPU");
     f("recompute", recompute, "block: keep each block's input only and run it again in the backward pass");
   }
+  void validate(std::vector<std::string>& errors) const;
 };
 
 struct DataSection {
@@ -79,6 +80,7 @@ struct DataSection {
     f("packing", packing, "several examples a micro-batch; they never see each other");
     f("max_tokens", max_tokens, "trim examples again, below the corpus's own limit");
   }
+  void validate(std::vector<std::string>& errors) const;
 };
 
 struct TrainSection {
@@ -94,6 +96,7 @@ struct TrainSection {
     f("batch_examples", batch_examples, "examples of one optimizer step, over all ranks");
     f("micro_batch_tokens", micro_batch_tokens, "tokens of one forward and backward pass on a rank");
   }
+  void validate(std::vector<std::string>& errors) const;
 };
 
 struct CheckpointSection {
@@ -109,6 +112,7 @@ struct CheckpointSection {
     f("resume", resume, "auto: from the newest checkpoint of run.dir; never: refuse a run.dir that has one");
     f("final_optimizer", final_optimizer, "save the optimizer's state with the last checkpoint too");
   }
+  void validate(std::vector<std::string>& errors) const;
 };
 
 struct RunConfig {
@@ -132,7 +136,6 @@ struct RunConfig {
     f("train", train, "");
     f("checkpoint", checkpoint, "");
   }
-  void validate(std::vector<std::string>& errors) const;
 };
 
 RunConfig load_run_config(const std::filesystem::path& file, const std::vector<std::string>& overrides);

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <spdlog/spdlog.h>
 
 #include "base/durable.h"
 #include "base/sha256.h"
@@ -24,6 +25,27 @@ void check_views(const RunConfig& config, Runtime& runtime) {
   check_same_view(runtime, seen);
 }
 
+// An example that data.max_tokens cuts before its first trained token would silently count for nothing.
+void require_trained_tokens(const Dataset& corpus, int64_t max_tokens) {
+  if (max_tokens > corpus.info().max_tokens)
+    throw BadInput(
+        fmt::format("data.max_tokens is {}, but the corpus was cut at {}: prepare it again with --max-tokens {}",
+                    max_tokens, corpus.info().max_tokens, max_tokens));
+  int64_t untrained = 0;
+  std::string first;
+  for (int64_t row = 0; row < corpus.size(); ++row) {
+    if (corpus.lengths()[static_cast<size_t>(row)] < max_tokens) continue;
+    if (corpus.batch({&row, 1}).trained_tokens() > 0) continue;
+    if (untrained++ == 0) first = corpus.id(row);
+  }
+  if (untrained > 0)
+    throw BadInput(
+        fmt::format("data.max_tokens {} leaves {} of {} examples without a trained token, the first has id {}; "
+                    "raise it, or prepare again with --max-tokens {}, which leaves such examples out",
+                    max_tokens, untrained, corpus.size(), first, max_tokens));
+  spdlog::info("data.max_tokens trims {} of {} examples", corpus.trimmed(), corpus.size());
+}
+
 std::unique_ptr<Dataset> open_corpus(const char* key, const fs::path& path, const RunConfig& config,
                                      const Tokenizer& tokenizer, const ModelConfig& model) {
   std::unique_ptr<Dataset> corpus;
@@ -31,23 +53,19 @@ std::unique_ptr<Dataset> open_corpus(const char* key, const fs::path& path, cons
     corpus = std::make_unique<Dataset>(path, config.data.max_tokens.value_or(0));
     corpus->require_tokenizer(tokenizer.sha256(), config.model.path);
     corpus->verify();
+    corpus->require_lengths(model.max_positions);
+    if (config.data.max_tokens) require_trained_tokens(*corpus, *config.data.max_tokens);
   } catch (const BadInput& error) {
     throw BadInput(fmt::format("{}: {}", key, error.what()));
   }
-  const int64_t longest = *std::max_element(corpus->lengths().begin(), corpus->lengths().end());
-  if (longest > model.max_positions)
-    throw BadInput(fmt::format("{} ({}) has examples of {} tokens, the model takes {}: set data.max_tokens",
-                               path.string(), key, longest, model.max_positions));
   return corpus;
 }
 
 }  // namespace
 
 void check_run_folder(const RunConfig& config) {
+  require_writable_below(config.run.dir, "run.dir");
   std::error_code error;
-  fs::path nearest = fs::absolute(config.run.dir);
-  while (!fs::exists(nearest, error) && nearest.has_relative_path()) nearest = nearest.parent_path();
-  require_writable(nearest, "run.dir");
   const fs::path stored = config.run.dir / "config.yaml";
   if (!fs::exists(stored, error)) return;
   const std::vector<std::string> changed = differences(load_run_config(stored, {}), config);
@@ -79,7 +97,9 @@ RunInputs load_run_inputs(const RunConfig& config, Runtime& runtime) {
     throw BadInput(fmt::format("schedule.warmup_steps is {}, must be below the run's {} steps",
                                config.schedule.warmup_steps, total_steps));
   auto chat_template = ChatTemplate::parse(train->info().template_text, config.data.train.string() + ": template");
+  ModelFiles model_files = read_model_files(config.model.path, *tokenizer);
   return {model,
+          std::move(model_files),
           std::move(tokenizer),
           std::move(train),
           std::move(valid),

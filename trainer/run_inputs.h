@@ -8,6 +8,7 @@
 #include "data/sampler.h"
 #include "data/tokenizer.h"
 #include "dist/runtime.h"
+#include "trainer/hf_folder.h"
 #include "trainer/model/model_config.h"
 #include "trainer/run_config.h"
 
@@ -15,6 +16,7 @@ namespace spt {
 
 struct RunInputs {
   ModelConfig model;
+  ModelFiles model_files;
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<Dataset> train, valid;  // valid: may be none
   ChatTemplate chat_template;             // of the training corpus
@@ -28,7 +30,8 @@ void check_run_folder(const RunConfig& config);
 
 // Collective. Throws BadInput: what check_run_folder refuses, a damaged corpus, files that a host does not see as rank
 // 0 does, a corpus of another tokenizer, of another arm than the training one, or longer than the model takes, a
-// tokenizer larger than the vocabulary, more warm-up than steps.
+// data.max_tokens above the corpus's own or that leaves an example without a trained token, a tokenizer larger than the
+// vocabulary, more warm-up than steps.
 RunInputs load_run_inputs(const RunConfig& config, Runtime& runtime);
 
 }  // namespace spt

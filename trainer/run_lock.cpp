@@ -5,11 +5,14 @@
 #include <csignal>
 #include <cstring>
 #include <fstream>
+#include <optional>
+#include <random>
 
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -37,11 +40,20 @@ std::string pid_space() {
   return first_line("/proc/sys/kernel/random/boot_id") + " " + fs::read_symlink("/proc/self/ns/pid", error).string();
 }
 
-json holder_of_this_process() {
+json holder_of_this_process(const std::string& token) {
   char host[256] = "";
   gethostname(host, sizeof host - 1);
   const char* job = std::getenv("SLURM_JOB_ID");
-  return {{"host", host}, {"pid", getpid()}, {"job", job != nullptr ? job : ""}, {"pid_space", pid_space()}};
+  return {{"host", host},
+          {"pid", getpid()},
+          {"job", job != nullptr ? job : ""},
+          {"pid_space", pid_space()},
+          {"token", token}};
+}
+
+std::string random_token() {
+  std::random_device random;
+  return fmt::format("{:08x}{:08x}{:08x}", random(), random(), random());
 }
 
 // Ended, but its parent (in a container often one that never does) has not asked for its status yet.
@@ -59,7 +71,8 @@ json read_holder(const fs::path& path) {
     return holder.contains(key) && holder[key].type() == type;
   };
   const bool is_ours = holder.is_object() && is("host", json::value_t::string) && is("job", json::value_t::string) &&
-                       is("pid_space", json::value_t::string) && is("pid", json::value_t::number_unsigned);
+                       is("pid_space", json::value_t::string) && is("token", json::value_t::string) &&
+                       is("pid", json::value_t::number_unsigned);
   return is_ours ? holder : json();
 }
 
@@ -69,62 +82,87 @@ bool is_gone(const json& holder) {
   return pid > 0 && ((kill(pid, 0) != 0 && errno == ESRCH) || is_zombie(pid));
 }
 
-// A lock file that is there.
-struct Held {
-  std::string who;
-  seconds silence;
-  bool is_stale;  // its process is gone, or silent for too long
-};
+std::string token_of(const json& holder) {
+  return holder.is_object() ? holder.value("token", "") : "";
+}
 
-// Nothing where there is no such file (any more).
-std::optional<Held> read_lock(const fs::path& path) {
-  const json holder = read_holder(path);
-  std::error_code error;
-  const auto beat = fs::last_write_time(path, error);
-  if (error) return std::nullopt;
-  const auto silence = std::chrono::duration_cast<seconds>(fs::file_time_type::clock::now() - beat);
-  const std::string who = holder.is_object()
-                              ? fmt::format("host {}, pid {}{}", holder.value("host", "?"), holder.value("pid", 0),
-                                            holder.value("job", "").empty() ? "" : ", job " + holder.value("job", ""))
-                              : "an unknown process";
-  return Held{who, silence, is_gone(holder) || silence >= kSilence};
+std::string name_of(const json& holder) {
+  if (!holder.is_object()) return "an unknown process";
+  const std::string job = holder.value("job", "");
+  return fmt::format("host {}, pid {}{}", holder.value("host", "?"), holder.value("pid", 0),
+                     job.empty() ? "" : ", job " + job);
+}
+
+// False when there is a lock already.
+bool make_lock(const fs::path& path, const json& holder) {
+  const int descriptor = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (descriptor < 0) {
+    if (errno == EEXIST) return false;
+    throw Failure(fmt::format("{}: cannot be made: {}", path.string(), std::strerror(errno)));
+  }
+  const std::string text = holder.dump() + "\n";
+  const bool written = write(descriptor, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  const int reason = errno;
+  close(descriptor);
+  if (written) return true;
+  unlink(path.c_str());
+  throw Failure(fmt::format("{}: writing failed: {}", path.string(), std::strerror(reason)));
+}
+
+// Seconds since the lock's last heartbeat, by the clock of the file system, which touches `probe`: clocks of
+// workstations differ. Nothing when the lock is gone.
+std::optional<seconds> silence_of(const fs::path& lock, const fs::path& probe) {
+  close(open(probe.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  std::error_code no_probe, no_lock;
+  const auto now = fs::last_write_time(probe, no_probe);
+  const auto beat = fs::last_write_time(lock, no_lock);
+  fs::remove(probe, no_probe);
+  if (no_lock) return std::nullopt;
+  if (no_probe) throw Failure(fmt::format("{}: cannot be made: {}", probe.string(), no_probe.message()));
+  return std::chrono::duration_cast<seconds>(now - beat);
+}
+
+// Moves the lock with this token out of the way. Another run may have taken it over just now: its lock is put back.
+void remove_lock(const fs::path& path, const std::string& token, const fs::path& aside) {
+  if (rename(path.c_str(), aside.c_str()) != 0) {
+    if (errno == ENOENT) return;
+    throw Failure(
+        fmt::format("{}: a lock that nobody holds cannot be removed: {}", path.string(), std::strerror(errno)));
+  }
+  if (token_of(read_holder(aside)) != token && link(aside.c_str(), path.c_str()) != 0 && errno != EEXIST)
+    rename(aside.c_str(), path.c_str());  // a file system without links
+  unlink(aside.c_str());
 }
 
 }  // namespace
 
 std::optional<std::string> run_lock_holder(const fs::path& run_folder) {
-  const auto held = read_lock(run_folder / "run.lock");
-  if (!held || held->is_stale) return std::nullopt;
-  return fmt::format("{} (heartbeat {} s ago)", held->who, held->silence.count());
+  const fs::path path = run_folder / "run.lock";
+  std::error_code error;
+  const auto beat = fs::last_write_time(path, error);
+  if (error) return std::nullopt;
+  const json holder = read_holder(path);
+  const auto silence = std::chrono::duration_cast<seconds>(fs::file_time_type::clock::now() - beat);
+  if (is_gone(holder) || silence >= kSilence) return std::nullopt;
+  return fmt::format("{} (heartbeat {} s ago)", name_of(holder), silence.count());
 }
 
-RunLock::RunLock(const fs::path& run_folder) : path_(run_folder / "run.lock") {
-  while (true) {
-    const int descriptor = open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (descriptor >= 0) {
-      const std::string text = holder_of_this_process().dump() + "\n";
-      const bool written = write(descriptor, text.data(), text.size()) == static_cast<ssize_t>(text.size());
-      close(descriptor);
-      if (!written) {
-        unlink(path_.c_str());
-        throw Failure(fmt::format("{}: writing failed: {}", path_.string(), std::strerror(errno)));
-      }
-      break;
-    }
-    if (errno != EEXIST) throw Failure(fmt::format("{}: cannot be made: {}", path_.string(), std::strerror(errno)));
-    const auto held = read_lock(path_);
-    if (!held) continue;  // it was removed just now
-    if (!held->is_stale)
+RunLock::RunLock(const fs::path& run_folder) : path_(run_folder / "run.lock"), token_(random_token()) {
+  const fs::path aside = path_.string() + "." + token_;
+  constexpr int kAttempts = 20;  // each but the first because another run was quicker
+  for (int attempt = 0; !make_lock(path_, holder_of_this_process(token_)); ++attempt) {
+    const json holder = read_holder(path_);
+    const std::optional<seconds> silence = silence_of(path_, aside);
+    if (attempt == kAttempts)
+      throw Failure(fmt::format("{}: cannot be taken; remove it if no run uses the folder", path_.string()));
+    if (!silence) continue;  // it was removed just now
+    if (!is_gone(holder) && *silence < kSilence)
       throw BadInput(
           fmt::format("{}: the run folder is in use by {} (heartbeat {} s ago); wait for it, or choose another run.dir",
-                      path_.string(), held->who, held->silence.count()));
-    spdlog::info("taking over {} from {}, which is gone or silent for {} s", run_folder.string(), held->who,
-                 held->silence.count());
-    // Of two that take over at once, only one can rename.
-    const fs::path stale = path_.string() + ".stale";
-    std::error_code error;
-    fs::rename(path_, stale, error);
-    fs::remove(stale, error);
+                      path_.string(), name_of(holder), silence->count()));
+    spdlog::info("taking over {} from {}, which is gone or silent for {} s", run_folder.string(), name_of(holder),
+                 silence->count());
+    remove_lock(path_, token_of(holder), aside);
   }
   heart_ = std::thread([this] { beat(); });
 }
@@ -136,14 +174,27 @@ RunLock::~RunLock() {
   }
   ended_.notify_all();
   heart_.join();
-  unlink(path_.c_str());
+  if (is_mine()) unlink(path_.c_str());
+}
+
+bool RunLock::is_mine() const {
+  return token_of(read_holder(path_)) == token_;
+}
+
+void RunLock::require_held() const {
+  if (lost_)
+    throw Failure(fmt::format("{}: the run folder was taken over by {}, because this run was silent for over {} s",
+                              path_.string(), name_of(read_holder(path_)), kSilence.count()));
 }
 
 void RunLock::beat() {
   std::unique_lock guard(mutex_);
   while (!ended_.wait_for(guard, kHeartbeat, [this] { return end_; })) {
-    std::error_code error;
-    fs::last_write_time(path_, fs::file_time_type::clock::now(), error);
+    const json holder = read_holder(path_);
+    if (token_of(holder) == token_)
+      utimensat(AT_FDCWD, path_.c_str(), nullptr, 0);  // now, as the file system's clock says
+    else if (holder.is_object())
+      lost_ = true;
   }
 }
 

@@ -1,7 +1,8 @@
-// One run at a time in a run folder: the file run.lock names host, pid and job, and its modification time is a
-// heartbeat.
+// One run at a time in a run folder: the file run.lock names host, pid and job of its holder, and its modification time
+// is a heartbeat.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <filesystem>
 #include <mutex>
@@ -13,17 +14,25 @@ namespace spt {
 
 class RunLock {
  public:
-  // Made on rank 0. Takes over a lock whose heartbeat is 60 s old, or whose process on this machine is gone. Throws
-  // BadInput naming the holder otherwise. Touches the file every 10 s from a thread until destroyed, which removes it.
+  // Made on rank 0. Takes over a lock whose heartbeat is 60 s old by the file system's own clock, or whose process on
+  // this machine is gone. Throws BadInput naming the holder otherwise, and Failure when no lock can be made. Touches
+  // the file every 10 s from a thread until destroyed, which removes it.
   explicit RunLock(const std::filesystem::path& run_folder);
   ~RunLock();
   RunLock(const RunLock&) = delete;
   RunLock& operator=(const RunLock&) = delete;
 
+  // Throws Failure when another run has taken the folder over (this process was silent for a minute): to be asked
+  // before anything is written.
+  void require_held() const;
+
  private:
+  bool is_mine() const;
   void beat();
 
   std::filesystem::path path_;
+  std::string token_;  // tells this holder from every other
+  std::atomic<bool> lost_{false};
   std::mutex mutex_;
   std::condition_variable ended_;
   bool end_ = false;

@@ -59,10 +59,12 @@ std::string hash_file_ends(const fs::path& path) {
 }
 
 std::string hash_folder(const fs::path& folder) {
-  if (!fs::is_directory(folder)) return "missing";
+  std::error_code error;
+  if (!fs::is_directory(folder, error)) return "missing";
   std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.is_regular_file()) files.push_back(entry.path());
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
+    if (std::error_code unknown; entry->is_regular_file(unknown)) files.push_back(entry->path());
+  if (error) return "unreadable";
   std::sort(files.begin(), files.end());
   Sha256 hash;
   for (const fs::path& file : files) hash.update(file.filename().string() + " " + hash_file_ends(file) + "\n");

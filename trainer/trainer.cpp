@@ -1,22 +1,22 @@
 #include "trainer/trainer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <fstream>
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <sys/resource.h>
 
 #include "base/durable.h"
 #include "base/log.h"
 #include "base/sha256.h"
 #include "base/stop.h"
+#include "data/safetensors.h"
 #include "dist/cuda_device.h"
-#include "dist/text.h"
 #include "dist/watchdog.h"
 #include "trainer/console.h"
 #include "trainer/eval/perplexity.h"
@@ -24,9 +24,7 @@
 #include "trainer/manifest.h"
 #include "trainer/model/pretrained.h"
 #include "trainer/optimizer_state.h"
-#include "trainer/run_lock.h"
 #include "trainer/same_view.h"
-#include "trainer/tensorboard.h"
 
 namespace spt {
 namespace {
@@ -45,25 +43,43 @@ int64_t peak_memory_bytes(at::Device device) {
   return int64_t{usage.ru_maxrss} * 1024;
 }
 
-int64_t trained_tokens(const Batch& batch) {
-  return batch.labels.ne(-100).sum().item<int64_t>();
+std::string weights_hash(const fs::path& folder) {
+  const SafetensorsReader reader(folder);
+  if (reader.files().size() == 1) return sha256_file(reader.files()[0]);
+  Sha256 hash;
+  for (const fs::path& file : reader.files()) hash.update(file.filename().string() + " " + sha256_file(file) + "\n");
+  return hash.hex();
 }
 
-std::string weights_hash(const fs::path& folder) {
-  Sha256 hash;
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.path().extension() == ".safetensors") files.push_back(entry.path());
-  std::sort(files.begin(), files.end());
-  if (files.size() == 1) return sha256_file(files[0]);
-  for (const fs::path& file : files) hash.update(file.filename().string() + " " + sha256_file(file) + "\n");
-  return hash.hex();
+// With dtype as it is on this device, so that a run is not resumed with another one unnoticed.
+RunConfig resolved(RunConfig config, at::Device device) {
+  config.model.dtype = scalar_type(config.model.dtype, device) == at::kFloat ? Dtype::kFp32 : Dtype::kBf16;
+  return config;
+}
+
+std::string describe(const RunConfig& config, const RunInputs& inputs, const CausalLm& model) {
+  return fmt::format(
+      "model {}: {} parameters, {}\n"
+      "corpus {}: arm {}, {} examples, {} steps an epoch of {} examples, {} steps in all, checkpoint every {}",
+      config.model.path.string(), model.global_parameters(),
+      config.model.init == Init::kRandom ? "random weights" : "pretrained", config.data.train.string(),
+      inputs.train->info().arm, inputs.train->size(), steps_per_epoch(inputs.sampler), config.train.batch_examples,
+      inputs.total_steps, inputs.save_every);
 }
 
 }  // namespace
 
+std::string check_run(const RunConfig& config, Runtime& runtime) {
+  if (runtime.size() > 1) return Trainer(config, runtime, {}).summary();
+  const RunInputs inputs = load_run_inputs(resolved(config, runtime.device()), runtime);
+  const CausalLm model(inputs.model, 0, config.mesh.tp);
+  if (config.model.init == Init::kPretrained) check_pretrained(model, config.model.path);
+  return fmt::format("tp {}, checked alone; the number of ranks must be a multiple of it\n{}", config.mesh.tp,
+                     describe(config, inputs, model));
+}
+
 Trainer::Trainer(RunConfig config, Runtime& runtime, std::vector<std::string> command_line)
-    : config_(std::move(config)),
+    : config_(resolved(std::move(config), runtime.device())),
       runtime_(runtime),
       command_line_(std::move(command_line)),
       inputs_(load_run_inputs(config_, runtime)),
@@ -74,23 +90,15 @@ Trainer::Trainer(RunConfig config, Runtime& runtime, std::vector<std::string> co
 }
 
 std::string Trainer::summary() const {
-  return fmt::format(
-      "{} ranks: dp {} × tp {}, device {}, {} threads a rank\n{}\n"
-      "model {}: {} parameters, {}\n"
-      "corpus {}: arm {}, {} examples, {} steps an epoch of {} examples, {} steps in all, checkpoint every {}",
-      runtime_.size(), mesh_.dp->size(), mesh_.tp->size(), runtime_.device().str(), at::get_num_threads(),
-      mesh_.overview(), config_.model.path.string(), model_.global_parameters(),
-      config_.model.init == Init::kRandom ? "random weights" : "pretrained", config_.data.train.string(),
-      inputs_.train->info().arm, inputs_.train->size(), steps_per_epoch(inputs_.sampler), config_.train.batch_examples,
-      inputs_.total_steps, inputs_.save_every);
+  return fmt::format("{} ranks: dp {} × tp {}, device {}, {} threads a rank\n{}\n{}", runtime_.size(), mesh_.dp->size(),
+                     mesh_.tp->size(), runtime_.device().str(), at::get_num_threads(), mesh_.overview(),
+                     describe(config_, inputs_, model_));
 }
 
 ExitStatus Trainer::run() {
-  const bool is_rank_0 = runtime_.rank() == 0;
-  limit_waits(config_.run.io_timeout_s);
-  std::unique_ptr<RunLock> lock;
-  if (is_rank_0) {
-    lock = take_run_folder();
+  watch_files();
+  if (runtime_.rank() == 0) {
+    lock_ = take_run_folder();
     log_to_file(config_.run.dir / "log.txt");
     spdlog::info("{}", summary());
   }
@@ -98,52 +106,41 @@ ExitStatus Trainer::run() {
   check_same_view(runtime_, {{fmt::format("run folder {}", config_.run.dir.string()),
                               hash_file_ends(config_.run.dir / "run.lock")}});
 
-  const int64_t first = load();
-  if (first >= inputs_.total_steps) {
-    spdlog::info("{} is finished: {} of {} steps", config_.run.dir.string(), first, inputs_.total_steps);
+  const std::optional<int64_t> checkpoint = checkpoints_.newest();
+  if (checkpoint && config_.checkpoint.resume == Resume::kNever)
+    throw BadInput(fmt::format("{} has a checkpoint and checkpoint.resume is never; choose another run.dir",
+                               checkpoints_.path(*checkpoint).string()));
+  int64_t done = checkpoint.value_or(0);
+  if (checkpoint) {
+    checkpoints_.verify(done);
+    require_same_inputs(checkpoints_.path(done) / "hf");
+  }
+  if (done >= inputs_.total_steps) {
+    spdlog::info("{} is finished: {} of {} steps", config_.run.dir.string(), done, inputs_.total_steps);
     return ExitStatus::kDone;
   }
-  const nlohmann::json manifest = make_manifest(
-      runtime_, config_,
-      {inputs_.train->info().content_sha256,
-       is_rank_0 && config_.model.init == Init::kPretrained ? weights_hash(config_.model.path) : std::string(),
-       inputs_.total_steps, command_line_});
-  std::optional<MetricsWriter> metrics;
-  std::optional<EventWriter> events;
-  if (is_rank_0) {
-    write_durable(config_.run.dir / "config.yaml", dump_fields(config_));
-    write_durable(config_.run.dir / "manifest.json", manifest.dump(2) + "\n");
-    metrics.emplace(config_.run.dir / "metrics.jsonl", first);
-    events.emplace(config_.run.dir / "tensorboard", first);
-    show_samples();
-  }
+  load(checkpoint);
+  open_records(done);
 
-  Console console(first, inputs_.total_steps, config_.run.log_every, is_rank_0);
-  limit_waits(config_.run.collective_timeout_s);
-  for (int64_t done = first; done < inputs_.total_steps;) {
+  rows_ = std::make_unique<ReadAhead<std::vector<Batch>>>([this](int64_t step) { return load_batches(step); },
+                                                          inputs_.total_steps);
+  Console console(done, inputs_.total_steps, config_.run.log_every, runtime_.rank() == 0);
+  watch_computing();
+  while (done < inputs_.total_steps) {
     watch_step(static_cast<long>(done + 1));
-    const auto start = Clock::now();
-    const StepResult result = step(done);
+    MetricsRow row = step(done);
     ++done;
-    MetricsRow row = row_of(done, result, seconds_since(start));
-    const bool stop = should_stop();
+    bool stop = should_stop();
     const bool saves = stop || done == inputs_.total_steps || done % inputs_.save_every == 0;
     if (saves && inputs_.valid)
       row.valid_loss = held_out_loss(model_, *inputs_.valid, mesh_, config_.train.micro_batch_tokens);
-    if (is_rank_0) {
-      metrics->append(row);
-      events->add_scalar("loss", done, row.loss);
-      events->add_scalar("grad_norm", done, row.grad_norm);
-      events->add_scalar("lr", done, row.lr);
-      events->add_scalar("tokens_per_second", done, row.tokens_per_second);
-      if (row.valid_loss) events->add_scalar("valid_loss", done, *row.valid_loss);
-      events->flush();
-    }
+    record(row);
     console.show(row);
     if (saves) {
       console.pause();
       if (row.valid_loss) spdlog::info("held-out loss after step {}: {:.4f}", done, *row.valid_loss);
       save(done);
+      stop = stop || should_stop();  // asked for while saving: one save is enough
     }
     if (stop && done < inputs_.total_steps) {
       spdlog::info("stopped on request after step {} of {}; start the same command again to go on", done,
@@ -154,8 +151,12 @@ ExitStatus Trainer::run() {
   return ExitStatus::kDone;
 }
 
-void Trainer::limit_waits(double seconds) const {
-  watch_collectives(seconds, runtime_.rank(), runtime_.hosts()[static_cast<size_t>(runtime_.rank())]);
+void Trainer::watch_computing() const {
+  watch_collectives(config_.run.collective_timeout_s, "run.collective_timeout_s");
+}
+
+void Trainer::watch_files() const {
+  watch_collectives(config_.run.io_timeout_s, "run.io_timeout_s");
 }
 
 std::unique_ptr<RunLock> Trainer::take_run_folder() const {
@@ -169,75 +170,113 @@ std::unique_ptr<RunLock> Trainer::take_run_folder() const {
   return lock;
 }
 
-int64_t Trainer::load() {
-  const at::ScalarType dtype = scalar_type(config_.model.dtype, runtime_.device());
+void Trainer::require_same_inputs(const fs::path& hf) const {
+  const std::optional<SptJson> spt = load_spt_json(hf);
+  const std::string& corpus = inputs_.train->info().content_sha256;
+  if (!spt || spt->corpus_sha256 != corpus)
+    throw BadInput(
+        fmt::format("{} was trained on a corpus with content_sha256 {}, data.train ({}) has {}; choose "
+                    "another run.dir, or restore the corpus",
+                    hf.string(), spt ? spt->corpus_sha256 : "(no spt.json)", config_.data.train.string(), corpus));
+  if (load_model_config(hf) != inputs_.model)
+    throw BadInput(fmt::format("{} and {} describe different models; choose another run.dir, or restore model.path",
+                               (hf / "config.json").string(), (config_.model.path / "config.json").string()));
+}
+
+void Trainer::load(std::optional<int64_t> checkpoint) {
   // Slices of equal length over dp, each beginning on a full cache line.
   constexpr int64_t kSliceMultiple = 64;
+  const at::ScalarType dtype = scalar_type(config_.model.dtype, runtime_.device());
   model_.allocate(*mesh_.tp, {dtype, true, mesh_.dp->size() * kSliceMultiple, config_.model.recompute});
   optimizer_ = std::make_unique<ZeroAdamW>(model_.parameters().values(), model_.parameters().grads(),
                                            segments_of(model_.parameters(), mesh_.tp->size()), config_.optimizer,
                                            *mesh_.dp, mesh_.world);
-  const std::optional<int64_t> newest = checkpoints_.newest();
-  if (newest && config_.checkpoint.resume == Resume::kNever)
-    throw BadInput(fmt::format("{} has a checkpoint and checkpoint.resume is never; choose another run.dir",
-                               checkpoints_.path(*newest).string()));
-  if (!newest) {
+  if (!checkpoint) {
     if (config_.model.init == Init::kRandom)
       init_random(model_, config_.run.seed);
     else
       load_pretrained(model_, config_.model.path);
     optimizer_->reset_master();
-    return 0;
+    return;
   }
-  checkpoints_.verify(*newest);
+  const fs::path folder = checkpoints_.path(*checkpoint);
   checkpoints_.prune(config_.checkpoint.keep);  // a run may have been killed while it did
-  const fs::path folder = checkpoints_.path(*newest);
   load_pretrained(model_, folder / "hf");
-  if (*newest < inputs_.total_steps) {
-    load_optimizer_state(folder / "optimizer", model_.parameters(), *optimizer_);
-    optimizer_->restored(*newest);
-    spdlog::info("resuming after step {} of {} from {}", *newest, inputs_.total_steps, folder.string());
-  }
-  return *newest;
+  load_optimizer_state(folder / "optimizer", model_.parameters(), *optimizer_);
+  optimizer_->restored(*checkpoint);
+  spdlog::info("resuming after step {} of {} from {}", *checkpoint, inputs_.total_steps, folder.string());
 }
 
-Trainer::StepResult Trainer::step(int64_t step) {
-  StepResult result;
-  const auto start = Clock::now();
-  const std::vector<Batch> batches = load_batches(step);  // 1 take the rows
-  result.data_seconds = seconds_since(start);
-  at::Tensor counts = at::zeros({2}, at::kLong);
-  for (const Batch& batch : batches) {
-    counts[0] += trained_tokens(batch);
-    counts[1] += batch.ids.numel();
-  }
-  counts = counts.to(runtime_.device());
-  mesh_.dp->all_reduce(counts);  // 2 count trained tokens over dp
-  counts = counts.cpu();
-  result.trained_tokens = counts[0].item<int64_t>();
-  result.tokens = counts[1].item<int64_t>();
-  if (result.trained_tokens == 0)
-    throw BadInput(fmt::format("step {}: no trained token is left in its {} examples; raise data.max_tokens", step + 1,
-                               config_.train.batch_examples));
+void Trainer::open_records(int64_t done) {
+  const bool is_rank_0 = runtime_.rank() == 0;
+  const nlohmann::json manifest = make_manifest(
+      runtime_, config_,
+      {inputs_.train->info().content_sha256,
+       is_rank_0 && config_.model.init == Init::kPretrained ? weights_hash(config_.model.path) : std::string(),
+       inputs_.total_steps, command_line_});
+  if (!is_rank_0) return;
+  write_durable(config_.run.dir / "config.yaml", dump_fields(config_));
+  // Bytes of a path that are no UTF-8 become U+FFFD.
+  write_durable(config_.run.dir / "manifest.json",
+                manifest.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  metrics_.emplace(config_.run.dir / "metrics.jsonl", done);
+  events_.emplace(config_.run.dir / "tensorboard", done);
+  show_samples();
+}
 
-  const double scale = 1.0 / static_cast<double>(result.trained_tokens);
+void Trainer::record(const MetricsRow& row) {
+  if (runtime_.rank() != 0) return;
+  metrics_->append(row);
+  events_->add_scalar("loss", row.step, row.loss);
+  events_->add_scalar("grad_norm", row.step, row.grad_norm);
+  events_->add_scalar("lr", row.step, row.lr);
+  events_->add_scalar("tokens_per_second", row.step, row.tokens_per_second);
+  if (row.valid_loss) events_->add_scalar("valid_loss", row.step, *row.valid_loss);
+  events_->flush();
+}
+
+MetricsRow Trainer::step(int64_t step) {
+  MetricsRow row;
+  row.step = step + 1;
+  row.epoch = step / steps_per_epoch(inputs_.sampler) + 1;
+  const auto start = Clock::now();
+  const std::vector<Batch> batches = rows_->take(step);  // 1 take the rows
+  row.data_seconds = seconds_since(start);
+  int64_t trained = 0, tokens = 0;
+  for (const Batch& batch : batches) {
+    trained += batch.trained_tokens();
+    tokens += batch.ids.numel();
+  }
+  at::Tensor sums = at::tensor({trained, tokens}, at::kLong).to(runtime_.device());
+  mesh_.dp->all_reduce(sums);  // 2 count trained tokens over dp
+  sums = sums.cpu();
+  row.trained_tokens = sums[0].item<int64_t>();
+  row.tokens = sums[1].item<int64_t>();
+
+  const double scale = 1.0 / static_cast<double>(row.trained_tokens);
   at::Tensor loss = at::zeros({}, at::TensorOptions(runtime_.device()).dtype(at::kDouble));
   for (const Batch& batch : batches) {  // 3 forward and backward
-    if (trained_tokens(batch) == 0) continue;
+    if (batch.trained_tokens() == 0) continue;
     const at::Tensor sum = model_.loss_sum(batch, scale);
     backward(sum, scale);
     loss += sum.detach();
   }
   mesh_.dp->all_reduce(loss);
-  const double lr = learning_rate(config_.schedule, config_.optimizer.lr, step, inputs_.total_steps);
-  result.grad_norm = optimizer_->step(lr).item<double>();  // 4 update
-  result.loss = loss.item<double>() * scale;
-  if (!std::isfinite(result.loss) || !std::isfinite(result.grad_norm))
+  row.lr = learning_rate(config_.schedule, config_.optimizer.lr, step, inputs_.total_steps);
+  row.grad_norm = optimizer_->step(row.lr).item<double>();  // 4 update
+  row.loss = loss.item<double>() * scale;
+  if (!std::isfinite(row.loss) || !std::isfinite(row.grad_norm))
     throw Failure(fmt::format(
         "step {}: loss {} and gradient norm {} are not finite; checkpoints saved before it are unharmed; start "
         "with another run.dir and an optimizer.lr below {}",
-        step + 1, result.loss, result.grad_norm, config_.optimizer.lr));
-  return result;
+        row.step, row.loss, row.grad_norm, config_.optimizer.lr));
+
+  row.seconds = seconds_since(start);
+  row.tokens_per_second = static_cast<double>(row.tokens) / row.seconds;
+  const at::Tensor memory = at::full({}, peak_memory_bytes(runtime_.device()), at::kLong);
+  runtime_.host_world().all_reduce(memory, Reduce::kMax);
+  row.memory_bytes = memory.item<int64_t>();
+  return row;
 }
 
 std::vector<Batch> Trainer::load_batches(int64_t step) const {
@@ -252,7 +291,8 @@ std::vector<Batch> Trainer::load_batches(int64_t step) const {
 
 void Trainer::save(int64_t step) {
   const auto start = Clock::now();
-  limit_waits(config_.run.io_timeout_s);
+  watch_files();
+  if (lock_) lock_->require_held();
   const bool with_optimizer = step < inputs_.total_steps || config_.checkpoint.final_optimizer;
   checkpoints_.save(step, [&](const fs::path& partial) {
     if (mesh_.place.dp_rank == 0) save_weights(partial / "hf", model_, *mesh_.tp);
@@ -260,18 +300,19 @@ void Trainer::save(int64_t step) {
       save_optimizer_state(partial / "optimizer", model_.parameters(), *optimizer_, mesh_.place.dp_rank,
                            mesh_.place.tp_rank);
     if (runtime_.rank() == 0)
-      save_model_files(partial / "hf", config_.model.path, model_.parameters().values().scalar_type(),
+      save_model_files(partial / "hf", inputs_.model_files, model_.parameters().values().scalar_type(),
                        *inputs_.tokenizer, inputs_.chat_template,
                        {inputs_.train->info().arm == "role" ? Arm::kRole : Arm::kPlain,
                         inputs_.train->info().template_text, inputs_.train->info().content_sha256, step});
   });
   checkpoints_.prune(config_.checkpoint.keep);
-  limit_waits(config_.run.collective_timeout_s);
+  watch_computing();
   spdlog::info("saved {} in {:.1f} s", checkpoints_.path(step).string(), seconds_since(start));
 }
 
 bool Trainer::should_stop() {
-  const bool asked = stop_requested() || (runtime_.rank() == 0 && fs::exists(config_.run.dir / "STOP"));
+  std::error_code unknown;  // a network file system that does not answer asks for nothing
+  const bool asked = stop_requested() || (runtime_.rank() == 0 && fs::exists(config_.run.dir / "STOP", unknown));
   at::Tensor any = at::full({}, int64_t{asked}, at::kLong);
   runtime_.host_world().all_reduce(any, Reduce::kMax);
   return any.item<int64_t>() != 0;
@@ -293,24 +334,6 @@ void Trainer::show_samples() const {
     spdlog::info("example {} ({} tokens; what is trained stands in ⟦ ⟧): {}{}", inputs_.train->id(row),
                  batch.ids.size(0), text, inside ? "⟧" : "");
   }
-}
-
-MetricsRow Trainer::row_of(int64_t step, const StepResult& result, double seconds) const {
-  MetricsRow row;
-  row.step = step;
-  row.epoch = (step - 1) / steps_per_epoch(inputs_.sampler) + 1;
-  row.loss = result.loss;
-  row.grad_norm = result.grad_norm;
-  row.lr = learning_rate(config_.schedule, config_.optimizer.lr, step - 1, inputs_.total_steps);
-  row.trained_tokens = result.trained_tokens;
-  row.tokens = result.tokens;
-  row.seconds = seconds;
-  row.data_seconds = result.data_seconds;
-  row.tokens_per_second = static_cast<double>(result.tokens) / seconds;
-  at::Tensor memory = at::full({}, peak_memory_bytes(runtime_.device()), at::kLong);
-  runtime_.host_world().all_reduce(memory, Reduce::kMax);
-  row.memory_bytes = memory.item<int64_t>();
-  return row;
 }
 
 }  // namespace spt

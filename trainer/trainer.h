@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "data/dataset.h"
+#include "data/read_ahead.h"
 #include "dist/mesh.h"
 #include "trainer/checkpoint.h"
 #include "trainer/metrics.h"
@@ -16,8 +17,13 @@
 #include "trainer/run_config.h"
 #include "trainer/run_inputs.h"
 #include "trainer/run_lock.h"
+#include "trainer/tensorboard.h"
 
 namespace spt {
+
+// What `train --check` prints. Reads and checks as a Trainer does, but one rank may check what needs more (a login node
+// has one). Throws BadInput.
+std::string check_run(const RunConfig& config, Runtime& runtime);
 
 class Trainer {
  public:
@@ -25,7 +31,6 @@ class Trainer {
   // changing anything. Throws BadInput.
   Trainer(RunConfig config, Runtime& runtime, std::vector<std::string> command_line);
 
-  // What `train --check` prints.
   std::string summary() const;
 
   // Collective; stop handlers (base/stop.h) are the caller's. Takes the run folder, resumes from its newest checkpoint
@@ -34,20 +39,18 @@ class Trainer {
   ExitStatus run();
 
  private:
-  struct StepResult {
-    double loss = 0, grad_norm = 0, data_seconds = 0;
-    int64_t trained_tokens = 0, tokens = 0;
-  };
-
-  void limit_waits(double seconds) const;  // of collectives, by the watchdog
+  void watch_computing() const;  // limits of collectives, for the watchdog
+  void watch_files() const;
   std::unique_ptr<RunLock> take_run_folder() const;
-  int64_t load();                 // weights, or the newest checkpoint: its step
-  StepResult step(int64_t step);  // from 0
-  std::vector<Batch> load_batches(int64_t step) const;
+  void require_same_inputs(const std::filesystem::path& hf) const;
+  void load(std::optional<int64_t> checkpoint);  // weights and optimizer: new ones, or those of this step
+  void open_records(int64_t done);               // rank 0 writes the configuration, manifest, metrics, events
+  void record(const MetricsRow& row);
+  MetricsRow step(int64_t step);                        // from 0
+  std::vector<Batch> load_batches(int64_t step) const;  // on the thread of rows_
   void save(int64_t step);
   bool should_stop();  // collective: all ranks agree
   void show_samples() const;
-  MetricsRow row_of(int64_t step, const StepResult& result, double seconds) const;
 
   RunConfig config_;
   Runtime& runtime_;
@@ -57,6 +60,11 @@ class Trainer {
   CheckpointStore checkpoints_;
   CausalLm model_;
   std::unique_ptr<ZeroAdamW> optimizer_;
+  std::unique_ptr<ReadAhead<std::vector<Batch>>> rows_;  // of each step, read while the one before is trained on
+  // On rank 0, while it runs:
+  std::unique_ptr<RunLock> lock_;
+  std::optional<MetricsWriter> metrics_;
+  std::optional<EventWriter> events_;
 };
 
 }  // namespace spt

@@ -159,6 +159,12 @@ TEST_F(ConfigFile, Overrides_WithoutAReadableValueAreRefused) {
   EXPECT_THAT(override_error("a.b=\xc3("), HasSubstr("not UTF-8"));
 }
 
+TEST_F(ConfigFile, Overrides_ThatYamlWouldCutAreRefused) {
+  EXPECT_THAT(override_error("a.b=/data/x #2/run"), AllOf(HasSubstr("read as '/data/x'"), HasSubstr("quoted so")));
+  EXPECT_EQ(parse_overrides({"a.b='/data/x #2/run'"}).at("a.b").items, std::vector<std::string>{"/data/x #2/run"});
+  EXPECT_EQ(parse_overrides({"a.b= /data/x#2 "}).at("a.b").items, std::vector<std::string>{"/data/x#2"});
+}
+
 enum class Color { kRed, kNone };
 std::vector<std::pair<std::string, Color>> enum_names(Color) {
   return {{"red", Color::kRed}, {"none", Color::kNone}};

@@ -1,7 +1,11 @@
 #include "data/prepare.h"
 
+#include <map>
+
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include "base/error.h"
 #include "base/sha256.h"
@@ -42,9 +46,9 @@ class Prepare : public ::testing::Test {
     }
     return "no error";
   }
-  // The rows of out.h5 as text.
-  std::vector<std::string> rows() {
-    const Dataset dataset(folder_ / "out.h5");
+  // The rows of a corpus as text.
+  std::vector<std::string> rows(const std::string& name = "out.h5") {
+    const Dataset dataset(folder_ / name);
     std::vector<std::string> texts;
     for (int64_t row = 0; row < dataset.size(); ++row) {
       const Batch batch = dataset.batch(std::span(&row, 1));
@@ -53,8 +57,8 @@ class Prepare : public ::testing::Test {
     }
     return texts;
   }
-  std::vector<std::string> ids() {
-    const H5Reader file(folder_ / "out.h5");
+  std::vector<std::string> ids(const std::string& name = "out.h5") {
+    const H5Reader file(folder_ / name);
     return file.read_texts("id", 0, file.size("id"));
   }
   TemporaryFolder folder_;
@@ -254,6 +258,184 @@ TEST_F(Prepare, AnIdThatStandsTwice_IsRefused) {
   EXPECT_THAT(error(config("{\"conversations\": [\"q\", \"a\"], \"role\": \"You are A.\"}\n"
                            "{\"id\": 1, \"conversations\": [\"q\", \"a\"], \"role\": \"You are A.\"}\n")),
               AllOf(HasSubstr("in.jsonl:2: the id \"1\" stands at "), HasSubstr("in.jsonl:1 already")));
+}
+
+// Several megabytes, so that several threads have several batches each.
+std::string many_records(int count) {
+  std::string text;
+  for (int i = 0; i < count; ++i)
+    text +=
+        fmt::format("{{\"conversations\": [\"q{0}\", \"a{0}{1}\"], \"role\": \"You are {0}.\", \"source\": \"{2}\"}}\n",
+                    i, std::string(static_cast<size_t>(i % 997), 'x'), i % 3 == 0 ? "three" : "other");
+  return text;
+}
+
+TEST_F(Prepare, Threads_DoNotChangeAByte) {
+  PrepareConfig made = config(many_records(5000));
+  made.shards = 3;
+  made.selection.valid = parse_amount("--valid", "100");
+  made.valid_out = folder_ / "valid.h5";
+  made.force = true;
+  std::map<std::string, std::string> first;
+  for (const int64_t threads : {1, 2, 7}) {
+    made.threads = threads;
+    run(made);
+    for (const auto& entry : std::filesystem::directory_iterator(folder_.path())) {
+      const std::string name = entry.path().filename();
+      const auto [known, is_new] = first.emplace(name, folder_.get(name));
+      EXPECT_EQ(is_new, threads == 1) << name;
+      EXPECT_TRUE(known->second == folder_.get(name)) << name << " with " << threads << " threads";
+    }
+  }
+  EXPECT_EQ(first.size(), 6u);  // in, out, three parts, valid
+}
+
+TEST_F(Prepare, Shards_HoldTheSameRows) {
+  PrepareConfig made = config(many_records(50));
+  run(made);
+  const auto whole = rows();
+  const std::string hash = Dataset(made.out).info().content_sha256;
+  made.force = true;
+  made.shards = 4;
+  run(made);
+  EXPECT_EQ(rows(), whole);
+  EXPECT_EQ(Dataset(made.out).parts(), 4);
+  EXPECT_EQ(Dataset(made.out).info().content_sha256, hash);
+  EXPECT_NO_THROW(Dataset(made.out).verify());
+  made.force = false;
+  std::filesystem::remove(made.out);
+  EXPECT_THAT(error(made), HasSubstr("out.part-00001-of-00004.h5: exists already"));
+}
+
+TEST_F(Prepare, Shards_AreAtMostTheExamples) {
+  PrepareConfig made = config(kTwoRecords);
+  for (const int64_t shards : {0, 3, 100'000}) {
+    made.shards = shards;
+    EXPECT_THAT(error(made), HasSubstr(fmt::format("--shards is {}", shards)));
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "out.h5.partial"));
+}
+
+TEST_F(Prepare, HeldOutRecords_AreTheSameInBothArmsAndForEverySize) {
+  std::vector<std::string> held_out, large;
+  for (const Arm arm : {Arm::kRole, Arm::kPlain})
+    for (const char* size : {"50", "20"}) {
+      PrepareConfig made = config(many_records(100));
+      made.arm = arm;
+      made.force = true;
+      made.selection.valid = parse_amount("--valid", "0.1");
+      made.selection.random = parse_amount("--select random", size);
+      made.valid_out = folder_ / "valid.h5";
+      EXPECT_EQ(run(made).valid_examples, 10);
+      if (held_out.empty()) held_out = ids("valid.h5"), large = ids();
+      EXPECT_EQ(ids("valid.h5"), held_out);
+      EXPECT_EQ(ids().size(), std::stoul(size));
+      for (const std::string& id : ids()) {
+        EXPECT_THAT(large, ::testing::Contains(id));
+        EXPECT_THAT(held_out, Not(::testing::Contains(id)));
+      }
+    }
+  EXPECT_EQ(held_out.size(), 10u);
+  EXPECT_EQ(Dataset(folder_ / "out.h5").info().selection, R"({"seed":1,"weights":[1.0],"valid":0.1,"random":20})");
+}
+
+TEST_F(Prepare, Source_ChoosesItsRecords) {
+  PrepareConfig made = config(kTwoRecords);
+  made.selection.sources = {"x"};
+  EXPECT_EQ(run(made).records, 2);
+  EXPECT_THAT(ids(), ElementsAre("1"));
+  made.selection.sources = {"none"};
+  made.force = true;
+  EXPECT_THAT(error(made), HasSubstr("no example is left of 2 records"));
+}
+
+TEST_F(Prepare, Weights_GiveCopiesIdsOfTheirOwn) {
+  PrepareConfig made = config(kTwoRecords);
+  made.inputs.push_back(folder_.put("more.jsonl", kTwoRecords));
+  made.selection.weights = {3};
+  run(made);
+  EXPECT_THAT(ids(), ElementsAre("in.jsonl:1", "in.jsonl:1#2", "in.jsonl:1#3", "in.jsonl:2", "in.jsonl:2#2",
+                                 "in.jsonl:2#3", "more.jsonl:1", "more.jsonl:2"));
+  EXPECT_EQ(rows()[0], rows()[2]);
+  EXPECT_NO_THROW(Dataset(made.out).verify());
+  made.selection.weights = {1, 1, 1};
+  EXPECT_THAT(error(made), HasSubstr("--weight is given 3 times for 2 files"));
+}
+
+TEST_F(Prepare, ACopysId_MayStandNowhereElse) {
+  PrepareConfig made = config(
+      "{\"id\": \"a\", \"conversations\": [\"q\", \"a\"], \"role\": \"You are A.\"}\n"
+      "{\"id\": \"a#2\", \"conversations\": [\"q\", \"a\"], \"role\": \"You are A.\"}\n");
+  made.selection.weights = {2};
+  EXPECT_THAT(error(made), HasSubstr("the id \"a#2\" stands at "));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "out.h5"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "out.h5.partial"));
+}
+
+TEST_F(Prepare, Ablations_ChangeTheRoleAlone) {
+  PrepareConfig made = config(
+      "{\"conversations\": [\"q1\", \"a1\"], \"role\": \"You are A. The user asks.\"}\n"
+      "{\"conversations\": [\"q2\", \"a2\"], \"role\": \"You are B.\"}\n");
+  made.force = true;
+  made.ablation.roles = Roles::kShuffled;
+  run(made);
+  EXPECT_THAT(rows(), ElementsAre("<s>_S|q1: You are B.\n\na1</s>", "<s>_S|q2: You are A. The user asks.\n\na2</s>"));
+  made.ablation.roles = Roles::kGeneric;
+  run(made);
+  EXPECT_THAT(rows()[1], HasSubstr("|q2: You are an expert in the field of this question.\n\na2</s>"));
+  made.ablation.roles = Roles::kOwn;
+  made.ablation.restatement = false;
+  EXPECT_EQ(run(made).without_restatement, 1);
+  EXPECT_THAT(rows(), ElementsAre("<s>_S|q1: You are A.\n\na1</s>", "<s>_S|q2: You are B.\n\na2</s>"));
+  made.ablation.restatement = true;
+  made.ablation.roles = Roles::kFiller;
+  const int64_t tokens = run(made).tokens;
+  made.ablation = {};
+  EXPECT_EQ(run(made).tokens, tokens);
+  const int64_t trained = run(made).trained_tokens;
+  made.ablation.role_loss = false;
+  EXPECT_EQ(run(made).trained_tokens, trained - 28 - 13);  // " You are A. The user asks.\n\n" and " You are B.\n\n"
+  EXPECT_EQ(Dataset(made.out).info().ablation,
+            R"({"system":"default","roles":"own","restatement":true,"role_loss":false})");
+}
+
+TEST_F(Prepare, RoleLossOff_KeepsTheRecordsOfTheOtherArms) {
+  PrepareConfig made = config("{\"conversations\": [\"q\", \"a\"], \"role\": \"You are A long one.\"}\n");
+  made.max_tokens = 10;  // ends inside the role
+  made.ablation.role_loss = false;
+  const PrepareStatistics statistics = run(made);
+  EXPECT_EQ(statistics.examples, 1);
+  EXPECT_EQ(statistics.trained_tokens, 0);
+}
+
+TEST_F(Prepare, SystemLine_IsTheCorpussAndItsTemplates) {
+  PrepareConfig made = config(kTwoRecords);
+  made.ablation.system = "Be brief.";
+  run(made);
+  EXPECT_THAT(rows()[0], ::testing::StartsWith("<s>_Be brief.|q1:"));
+  const Dataset dataset(made.out);
+  EXPECT_EQ(dataset.info().system, "Be brief.");
+  EXPECT_EQ(ChatTemplate::parse(dataset.info().template_text, "corpus").system(), "Be brief.");
+  made.ablation.system = "none";
+  EXPECT_THAT(error(made), HasSubstr("start_without_system"));
+}
+
+TEST_F(Prepare, Valid_NeedsItsFile) {
+  PrepareConfig made = config(kTwoRecords);
+  made.selection.valid = parse_amount("--valid", "1");
+  EXPECT_THAT(error(made), HasSubstr("--valid and --valid-out belong together"));
+  made.valid_out = made.out;
+  EXPECT_THAT(error(made), HasSubstr("--out and --valid-out at once"));
+  made.valid_out = folder_.put("valid.h5", "mine");
+  EXPECT_THAT(error(made), AllOf(HasSubstr("valid.h5: exists already"), HasSubstr("--valid-out")));
+  EXPECT_EQ(folder_.get("valid.h5"), "mine");
+}
+
+TEST_F(Prepare, Input_ThatCannotBeReadTwiceIsRefused) {
+  PrepareConfig made = config(kTwoRecords);
+  made.inputs = {folder_ / "pipe"};
+  ASSERT_EQ(mkfifo(made.inputs[0].c_str(), 0600), 0);
+  EXPECT_THAT(error(made), HasSubstr("is no regular file; records are read twice"));
 }
 
 }  // namespace

@@ -95,8 +95,10 @@ inline std::string field(int number, char value) {
   return {static_cast<char>(number << 3), value};
 }
 
-// A BPE model like Llama's: <unk> <s> </s>, 256 byte pieces from id 3, then `pieces`, earlier ones merged first.
-inline std::string sentencepiece_model(const std::vector<std::string>& pieces) {
+// A BPE model like Llama's: <unk> <s> </s>, 256 byte pieces from id 3, then `pieces`, earlier ones merged first, then
+// user-defined ones.
+inline std::string sentencepiece_model(const std::vector<std::string>& pieces,
+                                       const std::vector<std::string>& user_defined = {}) {
   const auto piece = [](const std::string& text, float score, char type) {
     std::string bytes = field(1, text) + std::string(1, 2 << 3 | 5);
     bytes.append(reinterpret_cast<const char*>(&score), 4);
@@ -107,6 +109,7 @@ inline std::string sentencepiece_model(const std::vector<std::string>& pieces) {
   for (int byte = 0; byte < 256; ++byte)
     model += piece(std::string("<0x") + digits[byte / 16] + digits[byte % 16] + ">", 0, 6);
   for (size_t i = 0; i < pieces.size(); ++i) model += piece(pieces[i], -static_cast<float>(i), 1);
+  for (const std::string& text : user_defined) model += piece(text, 0, 4);
   const std::string trainer = field(3, char{2}) + std::string("\x98\x02\x01", 3);  // model_type BPE, byte_fallback (35)
   const std::string normalizer = field(1, std::string("identity")) + field(3, char{1}) + field(4, char{0});
   return model + field(2, trainer) + field(3, normalizer);

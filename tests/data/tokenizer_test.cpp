@@ -43,8 +43,7 @@ class TokenizerTest : public testing::TestWithParam<Kind> {
     if (kind == "ByteLevel")
       folder_.write_json("tokenizer.json", byte_level_json({"ab", "Ġab"}, parts({"a b", "Ġ ab"})));
     if (kind == "SentencePiece")
-      folder_.put("tokenizer.model",
-                    sentencepiece_model({"ab", "▁ab", "▁a", "▁", "a", "b", "l", "s", "<", ">", "/"}));
+      folder_.put("tokenizer.model", sentencepiece_model({"ab", "▁ab", "▁a", "▁", "a", "b", "l", "s", "<", ">", "/"}));
     folder_.write_json("tokenizer_config.json", kind == "ByteLevel" ? byte_level_config() : llama_config());
     tokenizer_ = folder_.load();
   }
@@ -160,11 +159,23 @@ TEST_P(TokenizerTest, Encode_TakesAMegabyteWithoutSpacesOrOfSpaces) {
   }
 }
 
-TEST_P(TokenizerTest, Files_AreThosePresentAndTheDigestIsOfTheFileRead) {
+TEST_P(TokenizerTest, Files_AreThosePresentAndTheDigestIsOfTheFileReadAndBosAndEos) {
   const bool is_model = std::string(GetParam().name) == "SentencePiece";
   const std::filesystem::path file = folder_.path() / (is_model ? "tokenizer.model" : "tokenizer.json");
   EXPECT_THAT(tokenizer_->files(), ElementsAre(file, folder_.path() / "tokenizer_config.json"));
-  EXPECT_EQ(tokenizer_->sha256(), sha256_file(file));
+  std::ifstream stream(file, std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(stream), {}};
+  const int bos = tokenizer_->bos().value_or(-1);
+  EXPECT_EQ(tokenizer_->sha256(),
+            sha256_hex(bytes + "\nbos " + std::to_string(bos) + " eos " + std::to_string(tokenizer_->eos()) + "\n"));
+}
+
+// Base and instruct models often differ in that alone; a corpus of one would teach the other the wrong end.
+TEST_P(TokenizerTest, Digest_ChangesWithTheEos) {
+  json config = std::string(GetParam().name) == "ByteLevel" ? byte_level_config() : llama_config();
+  config["eos_token"] = config["bos_token"];
+  folder_.write_json("tokenizer_config.json", config);
+  EXPECT_NE(folder_.load()->sha256(), tokenizer_->sha256());
 }
 
 TEST_P(TokenizerTest, Special_FindsOnlyAddedTokens) {
@@ -179,7 +190,7 @@ TEST(LoadTokenizerTest, TokenizerJsonGoesBeforeTheModel) {
   folder.put("tokenizer.model", "not read");
   folder.write_json("special_tokens_map.json", json{{"eos_token", {{"content", "</s>"}}}});
   const auto tokenizer = folder.load();
-  EXPECT_EQ(tokenizer->sha256(), sha256_file(folder.path() / "tokenizer.json"));
+  EXPECT_EQ(tokenizer->size(), 270);
   EXPECT_EQ(tokenizer->files().size(), 3u);
 }
 
@@ -215,6 +226,28 @@ std::string load_error(const TokenizerFolder& folder) {
     return error.what();
   }
   return "";
+}
+
+// SentencePiece finds user-defined pieces in any text (Yi's models have their <|im_end|> so).
+TEST(LoadTokenizerTest, SpecialPiecesOfAModelAreNotFoundInPlainText) {
+  TokenizerFolder folder;
+  folder.put("tokenizer.model", sentencepiece_model({"▁", "a", "▁a", "<"}, {"<|im_end|>"}));
+  folder.write_json("tokenizer_config.json", json{{"eos_token", "<|im_end|>"}, {"add_bos_token", false}});
+  const auto tokenizer = folder.load();
+  EXPECT_EQ(tokenizer->eos(), 263);
+  EXPECT_THAT(tokenizer->encode_with_special("a<|im_end|>"), ElementsAre(261, 263));
+  for (const std::string text : {"<|im_end|>", "a<|im_end|>a", "<|im_end|><|im_end|>"}) {
+    const auto ids = tokenizer->encode(text, true);
+    EXPECT_THAT(ids, testing::Not(testing::Contains(263)));
+    EXPECT_EQ(tokenizer->decode(ids, true), text);
+  }
+}
+
+TEST(LoadTokenizerTest, AVocabularyThatMakesASpecialTokenOfPlainTextIsRefused) {
+  TokenizerFolder folder;
+  folder.write_json("tokenizer.json", llama_json(kTokens, kMerges));
+  folder.write_json("tokenizer_config.json", json{{"eos_token", "ab"}, {"bos_token", "<s>"}});
+  EXPECT_THAT(load_error(folder), HasSubstr("'ab' is also a word of the plain vocabulary"));
 }
 
 TEST(LoadTokenizerTest, MissingOrBrokenFilesAreBadInputNamingTheFile) {

@@ -73,6 +73,7 @@ TEST(Job, WithBadInputOnOneRank_EndsTheOthersInTheirCollective) {
   const Ended ended = run_ranks(4, "bad_input_on_last");
   EXPECT_EQ(ended.status, 1);
   EXPECT_EQ(ended.count(kMessage), 1) << ended.output;
+  EXPECT_THAT(ended.output, ContainsRegex("seen by rank 3@"));
   EXPECT_LT(ended.seconds, 5);
 }
 

@@ -41,7 +41,6 @@ ExitStatus wait_for_others(Runtime& runtime) {
 
 ExitStatus play(const std::string& name, Runtime& runtime) {
   const int rank = runtime.rank();
-  const std::string& host = runtime.hosts()[static_cast<size_t>(rank)];
   const std::map<std::string, std::function<ExitStatus()>> scenarios = {
       {"done", [&] { return wait_for_others(runtime); }},
       {"stopped", [&] { return ExitStatus::kStopped; }},
@@ -97,7 +96,7 @@ ExitStatus play(const std::string& name, Runtime& runtime) {
        }},
       {"hang_in_collective",
        [&] {
-         watch_collectives(2, rank, host);
+         watch_collectives(2, "run.collective_timeout_s");
          watch_step(7);
          now_it_happens();
          if (rank == 1) hang();
@@ -106,20 +105,20 @@ ExitStatus play(const std::string& name, Runtime& runtime) {
       {"hang_on_stream",
        [&]() -> ExitStatus {
          WatchedQueue queue([] { return false; });
-         watch_collectives(2, rank, host);
+         watch_collectives(2, "run.collective_timeout_s");
          queue.started("all_gather");
          now_it_happens();
          hang();
        }},
       {"slow_without_limit",
        [&] {
-         watch_collectives(0, rank, host);
+         watch_collectives(0, "run.collective_timeout_s");
          if (rank == 1) std::this_thread::sleep_for(std::chrono::seconds(2));
          return wait_for_others(runtime);
        }},
       {"many_short_calls",
        [&] {
-         watch_collectives(2, rank, host);
+         watch_collectives(2, "run.collective_timeout_s");
          const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(4);
          WatchedQueue queue([] { return true; });
          queue.started("all_gather");

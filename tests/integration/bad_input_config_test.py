@@ -94,6 +94,15 @@ class BadConfiguration(Case):
     def test_a_misspelt_override_is_refused_with_the_key_that_was_meant(self):
         self.training_refused("optimizer.lrr=1", says=["command line: unknown key optimizer.lrr, did you mean optimizer.lr?"])
 
+    def test_more_tokens_than_the_corpus_has_or_fewer_than_a_question_are_refused(self):
+        self.training_refused("data.max_tokens=100000", says=["data.max_tokens is 100000, but the corpus was cut at", "--max-tokens 100000"])
+        self.training_refused("data.max_tokens=3", says=["data.max_tokens 3 leaves", "without a trained token", "the first has id"])
+
+    def test_one_rank_checks_what_needs_more(self):
+        # A login node has one; the number of ranks is mpirun's affair.
+        done = self.start(*self.training(self.folder / "run", "mesh.tp=2", "model.init=random", path=self.architecture), "--check")
+        self.assertIn("nothing is wrong", done.stdout)
+
     def test_warm_up_longer_than_the_run_is_refused(self):
         self.training_refused("schedule.warmup_steps=2", says=["schedule.warmup_steps is 2, must be below the run's 2 steps"])
 

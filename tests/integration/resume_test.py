@@ -1,4 +1,5 @@
 """A run that is stopped or killed at any moment and started again gives the bits of the run that was not."""
+import json
 import os
 import random
 import re
@@ -182,6 +183,41 @@ class FoldersTest(Training):
         self.assertEqual([any(folder.glob("*")) for folder in folders], [True, True, False])
         self.assertIn("is finished", self.spt(*self.arguments(run, 1, *keys), ranks=2))
 
+    def test_a_run_folder_holds_what_the_contract_says(self):
+        run = self.whole_run(2, 1)
+        self.assertLessEqual({"config.yaml", "manifest.json", "metrics.jsonl", "log.txt", "checkpoints", "tensorboard"}, set(os.listdir(run)))
+        self.assertIn("dtype: fp32", (run / "config.yaml").read_text(), "as resolved")
+        manifest = json.loads((run / "manifest.json").read_text())
+        self.assertEqual(len(manifest["ranks"]), 2)
+        for rank in manifest["ranks"]:
+            self.assertEqual(rank["host"], socket.gethostname())
+            self.assertLessEqual({"threads", "cpu", "device"}, set(rank))
+        self.assertLessEqual({"version", "git_commit", "libraries", "backends"}, set(manifest["program"]))
+        self.assertEqual(manifest["mesh"], {"dp": 2, "tp": 1})
+        self.assertIn(f"run.dir={run}", manifest["command_line"])
+        self.assertRegex(manifest["corpus_sha256"], "^[0-9a-f]{64}$")
+        log = (run / "log.txt").read_text()
+        self.assertEqual(len(re.findall("example .* tokens; what is trained stands in", log)), 2)
+        self.assertRegex(log, "AI Assistant:⟦ You are")
+        self.assertIn(f"step {STEPS}/{STEPS}", log)
+        self.assertEqual(len(list((run / "tensorboard").iterdir())), 1)
+
+    def test_a_corpus_or_model_that_changed_is_refused_on_resume(self):
+        run, model = self.folder / "run", self.folder / "model"
+        shutil.copytree(self.model, model)
+        corpus = self.folder / "corpus.h5"
+        shutil.copy(self.corpus, corpus)
+        arguments = [word for word in self.arguments(run, 1) if not word.startswith(("model.path", "data.train"))]
+        arguments += [f"model.path={model}", f"data.train={corpus}"]
+        self.spt(*arguments)
+        corpus.unlink()
+        make_corpus(corpus, model, sample_records(self.folder / "other.jsonl", 40, first=50))
+        self.assert_one_message(self.spt(*arguments, status=BAD_INPUT), "content_sha256", str(corpus), "another run.dir")
+        shutil.copy(self.corpus, corpus)
+        config = json.loads((model / "config.json").read_text())
+        (model / "config.json").write_text(json.dumps({**config, "rope_theta": 1234.0}))
+        self.assert_one_message(self.spt(*arguments, status=BAD_INPUT), "different models", str(model / "config.json"))
+
     def test_what_changes_the_mathematics_is_refused_with_both_values(self):
         run = self.whole_run(2, 1)
         for ranks in 1, 2:
@@ -234,7 +270,7 @@ class FailureTest(Training):
         job = self.started(self.folder / "run", "checkpoint.every_steps=5", "checkpoint.keep=1")
         # From here on this rank can open no file: its part of the next checkpoint fails.
         resource.prlimit(job.pid_of_rank(1), resource.RLIMIT_NOFILE, (3, 3))
-        self.assertEqual(self.assert_ended(job, seconds=10), FAILURE, job.output)
+        self.assertEqual(self.assert_ended(job, seconds=5), FAILURE, job.output)
         self.assert_one_message(job.output, f"rank 1@{socket.gethostname()}: ")
         self.assertNotIn("TORCH_", job.output)
 
@@ -244,10 +280,10 @@ class FailureTest(Training):
         self.assertNotIn(self.assert_ended(job, seconds=10), (DONE, STOPPED))
 
     def test_a_rank_that_hangs_is_noticed_and_the_job_ends(self):
-        job = self.started(self.folder / "run", "run.collective_timeout_s=3", "run.io_timeout_s=3")
+        job = self.started(self.folder / "run", "run.collective_timeout_s=3", "run.io_timeout_s=100", "checkpoint.every_steps=1000000")
         os.kill(job.pid_of_rank(1), signal.SIGSTOP)
         self.assertNotIn(self.assert_ended(job, seconds=20), (DONE, STOPPED))
-        message = re.search(r"rank [02]@(\S+): (\w+).* in step (\d+) has been waiting", job.output)
+        message = re.search(r"rank [02]@(\S+): (\w+).* in step (\d+) has been waiting.* run.collective_timeout_s = 3\.", job.output)
         self.assertTrue(message, job.output)
         self.assertEqual(message[1], socket.gethostname())
         self.assertGreaterEqual(int(message[3]), 2)

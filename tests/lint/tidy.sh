@@ -8,7 +8,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 [ $# -gt 0 ] || { sed -n 2,7p "$0"; exit 1; }
-cmake -S . -B build-tidy -G Ninja -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON -DSPT_TESTS=OFF >/dev/null
+deps=${SPT_DEPS:-$PWD/.deps}
+cmake -S . -B build-tidy -G Ninja -DSPT_TORCH_DIR="$deps/torch/torch" -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON -DSPT_TESTS=OFF >/dev/null
 mkdir -p build-tidy/clean
 common=$({ find base dist data trainer launch -name '*.h' -print0 | sort -z | xargs -0 cat; cat .clang-tidy build-tidy/compile_commands.json; clang-tidy-14 --version; } | sha256sum)
 export common

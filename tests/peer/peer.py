@@ -1,6 +1,6 @@
 """What the peer tests share: models and logits by transformers, files of ours, and how a comparison is reported.
 
-Needs torch, transformers, safetensors, h5py and yaml (requirements.txt beside this file).
+Needs torch, transformers, safetensors and h5py (launch/setup.sh --peer).
 """
 import os
 import sys

@@ -56,6 +56,10 @@ case $test in
     ;;
   generate) peer generate_test.py --spt "$spt" --model "$hf" ;;
   generate_tp2) peer generate_test.py --spt "$spt" --model "$hf" --launcher "$mpirun" --set mesh.tp=2 ;;
+  sample_lengths) # the sample records are short enough for the quickstart's minutes
+    want_smollm2
+    "$python" "$source/tests/lint/check_samples.py" --tokenizer "$smollm2"
+    ;;
   generate_smollm2)
     want_smollm2
     peer generate_test.py --spt "$spt" --model "$smollm2" --max-new-tokens 16
@@ -63,6 +67,13 @@ case $test in
   chat_template) # the one that the checkpoint's folder holds
     prepare_template_corpus "$work/template" "$hf"
     peer chat_template_test.py "$hf" "$work/template.h5" "$work/template.jsonl"
+    ;;
+  chat_template_llama) # a tokenizer that puts "▁" in front and has a BOS
+    peer llama_model.py "$source/configs/tiny_model" "$source/configs/samples/records.jsonl" "$work/llama"
+    prepare_template_corpus "$work/llama-template" "$work/llama"
+    rm -rf "$work/llama-run"
+    "$spt" train /dev/null run.dir="$work/llama-run" model.path="$work/llama" data.train="$work/llama-template.h5" train.steps=1 train.batch_examples=4
+    peer chat_template_test.py "$work/llama-run/checkpoints/step-000001/hf" "$work/llama-template.h5" "$work/llama-template.jsonl"
     ;;
   chat_template_smollm2) # the one that inspect prints
     want_smollm2

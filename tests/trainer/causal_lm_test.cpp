@@ -3,8 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/trainer/golden.h"
 #include "tests/ranks.h"
+#include "tests/trainer/golden.h"
 #include "trainer/eval/generator.h"
 #include "trainer/optim/schedule.h"
 #include "trainer/optim/zero_adamw.h"
@@ -100,7 +100,7 @@ TEST_P(GoldenModel, Generate_GreedyTextsEqualTransformersInOneBatchAndOneByOne) 
 }
 
 INSTANTIATE_TEST_SUITE_P(Tiny, GoldenModel, testing::Values("llama", "llama_gqa", "mistral"),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& test) { return test.param; });
 
 class GoldenRope : public testing::TestWithParam<std::string> {};
 
@@ -118,7 +118,7 @@ TEST_P(GoldenRope, Logits_EqualTransformersTo1e4) {
 
 INSTANTIATE_TEST_SUITE_P(Rope, GoldenRope,
                          testing::Values("rope_default_new", "rope_linear_new", "rope_linear_old", "rope_llama3_new"),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& test) { return test.param; });
 
 }  // namespace
 }  // namespace spt

@@ -53,22 +53,19 @@ TEST(CheckpointStore, Prune_KeepsTheNewest) {
   const CheckpointStore store(folder / "checkpoints", host);
   for (const int64_t step : {2, 9, 10, 100}) store.save(step, write_files);
   store.prune(2);
-  host.barrier();
   EXPECT_FALSE(fs::exists(store.path(2)));
   EXPECT_FALSE(fs::exists(store.path(9)));
   EXPECT_NO_THROW(store.verify(10));
   EXPECT_NO_THROW(store.verify(100));
   host.barrier();
   store.prune(5);
-  host.barrier();
   EXPECT_TRUE(fs::exists(store.path(10)));
 }
 
 // A rank that throws would leave the others waiting, so each rank has a store of its own here.
 class OneCheckpoint : public testing::Test {
  protected:
-  OneCheckpoint()
-      : self_(job().host_world().split(job().rank(), 0)), store_(folder_ / "checkpoints", *self_) {
+  OneCheckpoint() : self_(job().host_world().split(job().rank(), 0)), store_(folder_ / "checkpoints", *self_) {
     store_.save(3, [](const fs::path& partial) {
       put(partial / "hf" / "model.safetensors", "weights");
       put(partial / "optimizer" / "part", "moments");

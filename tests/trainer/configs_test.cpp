@@ -76,8 +76,7 @@ TEST_P(SevenBillion, Configuration_StatesEveryKeyButSteps) {
   for (const char* arm : {"_spt", "_plain"}) {
     const ConfigValues stated = load_config_values(config_file(std::string(GetParam().name) + arm), {});
     for (const auto& line : list_fields<RunConfig>())
-      if (line.key != "train.steps")
-        EXPECT_TRUE(stated.contains(line.key)) << GetParam().name << arm << ": " << line.key;
+      EXPECT_TRUE(stated.contains(line.key) || line.key == "train.steps") << GetParam().name << arm << ": " << line.key;
   }
 }
 

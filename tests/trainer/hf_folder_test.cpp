@@ -5,9 +5,9 @@
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 
+#include "tests/ranks.h"
 #include "tests/trainer/golden.h"
 #include "tests/trainer/messages.h"
-#include "tests/ranks.h"
 #include "tests/trainer/shared_folder.h"
 
 namespace spt {
@@ -24,15 +24,15 @@ std::string text_of(const fs::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-class ModelFiles : public testing::Test {
+class HfFolder : public testing::Test {
  protected:
-  ModelFiles()
+  HfFolder()
       : tokenizer_(load_tokenizer(kConfigs / "tiny_model")),
         template_(ChatTemplate::parse(text_of(kConfigs / "templates" / "spt.yaml"), "spt.yaml")) {}
 
   void save(at::ScalarType dtype = at::kFloat) const {
-    save_model_files(folder_.path(), kConfigs / "tiny_model", dtype, *tokenizer_, template_,
-                     {Arm::kRole, template_.text(), "abc", 40});
+    save_model_files(folder_.path(), read_model_files(kConfigs / "tiny_model", *tokenizer_), dtype, *tokenizer_,
+                     template_, {Arm::kRole, template_.text(), "abc", 40});
   }
   std::string refusal(const json& patch) const {
     save();
@@ -47,7 +47,7 @@ class ModelFiles : public testing::Test {
   ChatTemplate template_;
 };
 
-TEST_F(ModelFiles, SptJson_ReadsBackAsWritten) {
+TEST_F(HfFolder, SptJson_ReadsBackAsWritten) {
   EXPECT_EQ(load_spt_json(folder_.path()), std::nullopt) << "a model from elsewhere";
   save();
   const auto spt = load_spt_json(folder_.path());
@@ -61,7 +61,7 @@ TEST_F(ModelFiles, SptJson_ReadsBackAsWritten) {
   EXPECT_EQ(whole.at("role_prefix"), "You are");
 }
 
-TEST_F(ModelFiles, ABrokenSptJson_IsRefused) {
+TEST_F(HfFolder, ABrokenSptJson_IsRefused) {
   EXPECT_THAT(refusal({{"format", "other"}}), HasSubstr("format is \"other\", expected \"spt-model\""));
   EXPECT_THAT(refusal({{"version", 2}}), HasSubstr("version 2 is newer than this program knows (1)"));
   EXPECT_THAT(refusal({{"arm", "both"}}), HasSubstr("arm is \"both\""));
@@ -71,7 +71,7 @@ TEST_F(ModelFiles, ABrokenSptJson_IsRefused) {
   EXPECT_THAT(bad_input_of([&] { load_spt_json(folder_.path()); }), HasSubstr("spt.json"));
 }
 
-TEST_F(ModelFiles, TheFolder_IsATokenizerAndAConfigOfTheSameModel) {
+TEST_F(HfFolder, TheFolder_IsATokenizerAndAConfigOfTheSameModel) {
   save(at::kBFloat16);
   const json config = json::parse(folder_.get("config.json")),
              generation = json::parse(folder_.get("generation_config.json"));
@@ -82,32 +82,37 @@ TEST_F(ModelFiles, TheFolder_IsATokenizerAndAConfigOfTheSameModel) {
   EXPECT_EQ(settings.at("eos_token"), tokenizer_->eos_text());
   EXPECT_EQ(settings.at("chat_template"), template_.jinja(*tokenizer_));
   EXPECT_EQ(load_tokenizer(folder_.path())->sha256(), tokenizer_->sha256());
-  EXPECT_EQ(load_model_config(folder_.path()).hidden_size, load_model_config(kConfigs / "tiny_model").hidden_size);
+  EXPECT_EQ(load_model_config(folder_.path()), load_model_config(kConfigs / "tiny_model"));
 }
 
+// With files of 10 kB the weights go into several, with an index.
 TEST(SaveWeights, OfAnyTp_AreTheBitsThatWereLoaded) {
-  for (const char* name : {"llama", "mistral"})
-    for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
-      const SharedFolder folder;
-      Mesh mesh(job(), {.tp = job().size()});
-      const ModelConfig config = load_model_config(golden_folder(name));
-      CausalLm model(config, mesh.place.tp_rank, mesh.tp->size());
-      model.allocate(*mesh.tp, {dtype});
-      load_pretrained(model, golden_folder(name));
-      save_weights(folder.path(), model, *mesh.tp);
-      job().host_world().barrier();
-      const SafetensorsReader saved(folder.path()), source(golden_folder(name));
-      EXPECT_EQ(saved.names(), source.names());
-      EXPECT_EQ(saved.metadata().at("format"), "pt") << "transformers wants it";
-      for (const std::string& tensor : source.names()) {
-        ASSERT_EQ(saved.shape(tensor), source.shape(tensor)) << tensor;
-        EXPECT_EQ(saved.dtype(tensor), dtype);
-        at::Tensor a = at::empty(source.shape(tensor), dtype), b = at::empty_like(a);
-        saved.read(tensor, -1, 0, 0, a);
-        source.read(tensor, -1, 0, 0, b);
-        EXPECT_TRUE(at::equal(a, b)) << tensor;
-      }
+  for (const auto& [name, dtype, file_bytes] :
+       {std::tuple("llama", at::kFloat, kWeightFileBytes), std::tuple("mistral", at::kFloat, int64_t{10'000}),
+        std::tuple("llama", at::kBFloat16, int64_t{10'000}), std::tuple("mistral", at::kBFloat16, kWeightFileBytes)}) {
+    const SharedFolder folder;
+    Mesh mesh(job(), {.tp = job().size()});
+    const ModelConfig config = load_model_config(golden_folder(name));
+    CausalLm model(config, mesh.place.tp_rank, mesh.tp->size());
+    model.allocate(*mesh.tp, {dtype});
+    load_pretrained(model, golden_folder(name));
+    save_weights(folder.path(), model, *mesh.tp, file_bytes);
+    job().host_world().barrier();
+    const SafetensorsReader saved(folder.path()), source(golden_folder(name));
+    EXPECT_EQ(std::filesystem::exists(folder / "model.safetensors.index.json"), file_bytes != kWeightFileBytes);
+    EXPECT_EQ(saved.files().size() > 1, file_bytes != kWeightFileBytes);
+    EXPECT_EQ(saved.names(), source.names());
+    for (const fs::path& file : saved.files())
+      EXPECT_EQ(SafetensorsReader(file).metadata().at("format"), "pt") << "transformers wants it";
+    for (const std::string& tensor : source.names()) {
+      ASSERT_EQ(saved.shape(tensor), source.shape(tensor)) << tensor;
+      EXPECT_EQ(saved.dtype(tensor), dtype);
+      at::Tensor a = at::empty(source.shape(tensor), dtype), b = at::empty_like(a);
+      saved.read(tensor, -1, 0, 0, a);
+      source.read(tensor, -1, 0, 0, b);
+      EXPECT_TRUE(at::equal(a, b)) << tensor;
     }
+  }
 }
 
 }  // namespace

@@ -7,8 +7,8 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include "tests/trainer/golden.h"
 #include "tests/ranks.h"
+#include "tests/trainer/golden.h"
 #include "trainer/model/cross_entropy.h"
 #include "trainer/model/rotary.h"
 

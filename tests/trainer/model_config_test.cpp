@@ -64,6 +64,17 @@ TEST_F(ModelConfigFile, Load_GivesMistralItsWindowAndLlamaNone) {
   EXPECT_EQ(load(config).sliding_window, std::nullopt);
 }
 
+TEST_F(ModelConfigFile, Load_TakesTransformersDefaultsForKeysThatMistralsConfigLacks) {
+  json config = llama();
+  config["model_type"] = "mistral";
+  config.erase("num_key_value_heads");
+  EXPECT_EQ(load(config).sliding_window, 4096);
+  EXPECT_EQ(load(config).kv_heads, 8);
+  config["num_attention_heads"] = 16;
+  config["num_key_value_heads"] = nullptr;
+  EXPECT_EQ(load(config).kv_heads, 16);
+}
+
 TEST_F(ModelConfigFile, Load_WithoutKeyValueHeadsGivesEachHeadItsOwn) {
   json config = llama();
   config.erase("num_key_value_heads");
@@ -86,6 +97,17 @@ TEST_F(ModelConfigFile, Load_ReadsScalingOfOldAndNewConfigs) {
   EXPECT_EQ(load(config).rope.original_max_positions, 64);
 }
 
+TEST_F(ModelConfigFile, Load_TakesTheThetaInsideBeforeTheOneBesideIt) {
+  json config = llama();
+  config["rope_parameters"] = {{"rope_type", "default"}};
+  EXPECT_EQ(load(config).rope.theta, 50000.0);
+  config["rope_parameters"]["rope_theta"] = 70000.0;
+  EXPECT_EQ(load(config).rope.theta, 70000.0);
+  config.erase("rope_parameters");
+  config["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 2.0}, {"rope_theta", 80000.0}};
+  EXPECT_EQ(load(config).rope.theta, 80000.0);
+}
+
 TEST_F(ModelConfigFile, WhatWouldChangeTheMathematics_IsRefusedWithKeyAndValue) {
   const std::pair<json, const char*> cases[] = {
       {{{"model_type", "gpt2"}}, "model_type is \"gpt2\"; supported are llama and mistral"},
@@ -97,6 +119,16 @@ TEST_F(ModelConfigFile, WhatWouldChangeTheMathematics_IsRefusedWithKeyAndValue) 
       {{{"quantization_config", {{"bits", 4}}}}, "quantization_config is set"},
       {{{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 2.0}}}},
        "rope_type is \"yarn\"; supported are default, linear and llama3"},
+      {{{"rope_scaling", {{"rope_type", "default"}}}, {"rope_parameters", {{"rope_type", "default"}}}},
+       "rope_parameters and rope_scaling are both given"},
+      {{{"original_max_position_embeddings", 32},
+        {"rope_parameters",
+         {{"rope_type", "llama3"},
+          {"factor", 8.0},
+          {"low_freq_factor", 1.0},
+          {"high_freq_factor", 4.0},
+          {"original_max_position_embeddings", 64}}}},
+       "original_max_position_embeddings is 32; only 64"},
   };
   for (const auto& [patch, message] : cases)
     EXPECT_THAT(refusal(patch), AllOf(HasSubstr((folder_ / "config.json").string()), HasSubstr(message)));

@@ -4,9 +4,9 @@
 #include <ATen/TensorOperators.h>
 #include <gmock/gmock.h>
 
+#include "tests/ranks.h"
 #include "tests/trainer/golden.h"
 #include "tests/trainer/messages.h"
-#include "tests/ranks.h"
 #include "tests/trainer/shared_folder.h"
 
 namespace spt {
@@ -117,7 +117,7 @@ TEST(OptimizerStateFiles, AMissingFile_IsRefusedWithTheTensorThatLacks) {
       bad_input_of([&] { load_optimizer_state(folder.path(), replica.model.parameters(), *replica.optimizer); });
   // Rank 0's part is gone: it alone sees that something lacks.
   EXPECT_THAT(message, HasSubstr(job().rank() == 0 ? "first_moment of model.embed_tokens.weight has 0 of"
-                                                           : "nothing was thrown"));
+                                                   : "nothing was thrown"));
 }
 
 TEST(OptimizerStateFiles, AnotherModelsState_IsRefused) {

@@ -93,6 +93,8 @@ TEST_F(RunConfigFile, BadValues_AreRefusedWithKeyValueAndLimit) {
       {"train.micro_batch_tokens=0", "train.micro_batch_tokens is 0, must be at least 1"},
       {"checkpoint.every_steps=0", "checkpoint.every_steps is 0, must be at least 1"},
       {"checkpoint.keep=0", "checkpoint.keep is 0, must be at least 1"},
+      {"train.epochs=9223372036854775807", "train.epochs is 9223372036854775807, must be at most 1000000"},
+      {"train.steps=9223372036854775807", "train.steps is 9223372036854775807, must be at most 1000000000"},
   };
   for (const auto& [override, message] : cases) {
     EXPECT_THAT(refusal({override}), HasSubstr(message));

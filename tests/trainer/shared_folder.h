@@ -6,8 +6,8 @@
 #include <string>
 
 #include "dist/text.h"
-#include "tests/temporary_folder.h"
 #include "tests/ranks.h"
+#include "tests/temporary_folder.h"
 
 namespace spt {
 

@@ -7,8 +7,8 @@
 #include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
 
-#include "tests/trainer/golden.h"
 #include "tests/ranks.h"
+#include "tests/trainer/golden.h"
 
 namespace spt {
 namespace {

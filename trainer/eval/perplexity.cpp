@@ -22,7 +22,7 @@ std::vector<int64_t> my_rows(const Dataset& corpus, const Mesh& mesh) {
 // Σ −log p and its number of trained tokens.
 std::pair<double, int64_t> loss_of(CausalLm& model, const Batch& batch) {
   at::NoGradGuard no_grad;
-  const int64_t trained = batch.labels.ne(-100).sum().item<int64_t>();
+  const int64_t trained = batch.trained_tokens();
   return {trained == 0 ? 0.0 : model.loss_sum(batch).item<double>(), trained};
 }
 

@@ -192,7 +192,7 @@ struct AttentionFunction : Function<AttentionFunction> {
 }  // namespace
 
 KvCache::KvCache(int64_t layers, int64_t row_count, int64_t capacity, const HeadShape& shape, at::TensorOptions options)
-    : lengths(static_cast<size_t>(row_count), 0), capacity_(capacity) {
+    : lengths(static_cast<size_t>(row_count), 0) {
   for (int64_t layer = 0; layer < layers; ++layer) {
     keys_.push_back(at::empty({row_count, capacity, shape.kv_heads, shape.head_dim}, options));
     values_.push_back(at::empty({row_count, capacity, shape.kv_heads, shape.head_dim}, options));

@@ -41,10 +41,8 @@ class KvCache {
 
   at::Tensor& keys(int64_t layer) { return keys_[static_cast<size_t>(layer)]; }      // [rows, capacity, K, D]
   at::Tensor& values(int64_t layer) { return values_[static_cast<size_t>(layer)]; }  // [rows, capacity, K, D]
-  int64_t capacity() const { return capacity_; }
 
  private:
-  int64_t capacity_;
   std::vector<at::Tensor> keys_, values_;
 };
 

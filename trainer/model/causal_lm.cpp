@@ -132,7 +132,7 @@ at::Tensor CausalLm::hidden(const at::Tensor& ids, const at::Tensor& starts, KvC
 
 at::Tensor CausalLm::loss_sum(const Batch& batch, double grad_scale) {
   const at::Tensor labels = batch.labels.to(tp_->device());
-  const at::Tensor trained = labels.ne(-100).nonzero().squeeze(1);
+  const at::Tensor trained = labels.ne(kNotTrained).nonzero().squeeze(1);
   TORCH_INTERNAL_ASSERT(trained.numel() > 0, "a batch without a trained token has no loss");
   const at::Tensor x = hidden(batch.ids, batch.starts).index_select(0, trained);
   const at::Tensor normed = copy_to(rms_norm(x, *final_norm_, config_.rms_norm_eps), *tp_);

@@ -22,7 +22,8 @@ class ConfigJson {
     if (!value_.is_object()) throw BadInput(fmt::format("{}: not a JSON object", where_));
   }
 
-  bool has(const char* key) const { return value_.contains(key) && !value_.at(key).is_null(); }
+  bool has(const char* key) const { return names(key) && !value_.at(key).is_null(); }
+  bool names(const char* key) const { return value_.contains(key); }  // also as null
 
   int64_t positive(const char* key, int64_t limit = int64_t{1} << 31) const {
     const json& found = at(key);
@@ -72,14 +73,17 @@ class ConfigJson {
   std::string where_;
 };
 
-// Old configs: rope_theta and rope_scaling side by side. New ones: rope_parameters holds both.
+// Old configs: rope_theta and rope_scaling side by side. New ones: rope_parameters holds both. As in transformers, a
+// theta inside goes before the one beside it.
 RopeConfig read_rope(const ConfigJson& config) {
   RopeConfig rope;
+  if (config.has("rope_theta")) rope.theta = config.positive_number("rope_theta");
   const bool is_new = config.has("rope_parameters");
-  if (!is_new && config.has("rope_theta")) rope.theta = config.positive_number("rope_theta");
+  if (is_new && config.has("rope_scaling"))
+    throw BadInput(fmt::format("{}: rope_parameters and rope_scaling are both given: keep one", config.where()));
   if (!is_new && !config.has("rope_scaling")) return rope;
   const ConfigJson scaling = config.section(is_new ? "rope_parameters" : "rope_scaling");
-  if (is_new && scaling.has("rope_theta")) rope.theta = scaling.positive_number("rope_theta");
+  if (scaling.has("rope_theta")) rope.theta = scaling.positive_number("rope_theta");
   scaling.require("partial_rotary_factor", 1.0);
   const char* key = scaling.has("rope_type") ? "rope_type" : "type";
   const std::string kind = is_new && !scaling.has(key) ? "default" : scaling.text(key);
@@ -93,6 +97,7 @@ RopeConfig read_rope(const ConfigJson& config) {
     rope.low_freq_factor = scaling.positive_number("low_freq_factor");
     rope.high_freq_factor = scaling.positive_number("high_freq_factor");
     rope.original_max_positions = scaling.positive("original_max_position_embeddings");
+    config.require("original_max_position_embeddings", rope.original_max_positions);  // would go before the one inside
   } else {
     throw BadInput(
         fmt::format("{}: {} is \"{}\"; supported are default, linear and llama3", scaling.where(), key, kind));
@@ -104,7 +109,8 @@ RopeConfig read_rope(const ConfigJson& config) {
 
 ModelConfig load_model_config(const fs::path& folder) {
   const fs::path path = folder / "config.json";
-  if (!fs::is_directory(folder)) throw BadInput(fmt::format("{}: no such folder (model.path)", folder.string()));
+  std::error_code error;
+  if (!fs::is_directory(folder, error)) throw BadInput(fmt::format("{}: no such folder (model.path)", folder.string()));
   std::ifstream file(path);
   if (!file) throw BadInput(fmt::format("{}: cannot be read; model.path must be a Hugging Face folder", path.string()));
   const json parsed = json::parse(file, nullptr, false);
@@ -127,7 +133,12 @@ ModelConfig load_model_config(const fs::path& folder) {
   model.intermediate_size = config.positive("intermediate_size");
   model.layers = config.positive("num_hidden_layers", kMaxLayers);
   model.heads = config.positive("num_attention_heads");
-  model.kv_heads = config.has("num_key_value_heads") ? config.positive("num_key_value_heads") : model.heads;
+  // What transformers takes where a key is missing differs by architecture.
+  const bool is_mistral = model.model_type == "mistral";
+  if (config.has("num_key_value_heads"))
+    model.kv_heads = config.positive("num_key_value_heads");
+  else
+    model.kv_heads = is_mistral && !config.names("num_key_value_heads") ? 8 : model.heads;
   if (model.heads % model.kv_heads != 0)
     throw BadInput(fmt::format("{}: num_attention_heads {} is no multiple of num_key_value_heads {}", path.string(),
                                model.heads, model.kv_heads));
@@ -145,8 +156,10 @@ ModelConfig load_model_config(const fs::path& folder) {
   model.max_positions = config.positive("max_position_embeddings");
   model.rms_norm_eps = config.positive_number("rms_norm_eps");
   if (config.has("initializer_range")) model.initializer_range = config.positive_number("initializer_range");
-  if (model.model_type == "mistral" && config.has("sliding_window"))
+  if (is_mistral && config.has("sliding_window"))
     model.sliding_window = config.positive("sliding_window");
+  else if (is_mistral && !config.names("sliding_window"))
+    model.sliding_window = 4096;
   model.tied_embeddings = config.flag("tie_word_embeddings", false);
   model.rope = read_rope(config);
   return model;

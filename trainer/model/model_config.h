@@ -19,6 +19,8 @@ struct RopeConfig {
   double low_freq_factor = 1.0;
   double high_freq_factor = 4.0;
   int64_t original_max_positions = 8192;
+
+  bool operator==(const RopeConfig&) const = default;
 };
 
 struct ModelConfig {
@@ -36,6 +38,8 @@ struct ModelConfig {
   std::optional<int64_t> sliding_window;  // query i sees key j if i − j < window
   bool tied_embeddings = false;
   RopeConfig rope;
+
+  bool operator==(const ModelConfig&) const = default;
 };
 
 // Throws BadInput naming the file, the key and its value: no config.json, a missing key, another architecture, and

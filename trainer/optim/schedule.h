@@ -24,6 +24,7 @@ struct ScheduleConfig {
     f("warmup_steps", warmup_steps, "steps of linear warm-up");
     f("final_lr", final_lr, "learning rate towards which the decay runs");
   }
+  void validate(std::vector<std::string>& errors) const;
 };
 
 // Step t = 0 … total − 1, with w warm-up steps: t < w: lr·(t+1)/w; else final + (lr − final)·(1 − (t−w)/(total−w)).

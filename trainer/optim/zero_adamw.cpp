@@ -9,8 +9,21 @@
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
+#include <fmt/format.h>
 
 namespace spt {
+
+void AdamWConfig::validate(std::vector<std::string>& errors) const {
+  const auto require = [&](bool holds, const char* name, double value, const char* limit) {
+    if (!holds) errors.push_back(fmt::format("{} is {}, must be {}", name, value, limit));
+  };
+  require(lr > 0, "lr", lr, "above 0");
+  require(eps > 0, "eps", eps, "above 0");
+  require(weight_decay >= 0, "weight_decay", weight_decay, "at least 0");
+  require(clip_norm >= 0, "clip_norm", clip_norm, "at least 0");
+  if (betas.size() != 2) errors.push_back(fmt::format("betas has {} values, must have 2", betas.size()));
+  for (const double beta : betas) require(beta >= 0 && beta < 1, "betas", beta, "at least 0 and below 1");
+}
 
 ZeroAdamW::ZeroAdamW(at::Tensor values, at::Tensor grads, std::vector<Segment> segments, const AdamWConfig& config,
                      Communicator& dp, Communicator& world)

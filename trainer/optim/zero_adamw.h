@@ -27,6 +27,7 @@ struct AdamWConfig {
     f("weight_decay", weight_decay, "decoupled decay, of matrices only");
     f("clip_norm", clip_norm, "limit of the global gradient norm; 0 switches clipping off");
   }
+  void validate(std::vector<std::string>& errors) const;
 };
 
 // A stretch [begin, end) of the flat buffers, outside of which is padding.

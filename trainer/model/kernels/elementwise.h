@@ -1,5 +1,6 @@
 // The element-wise chains of a decoder layer on tensors: rows.h on the CPU (one pass over memory), ATen's operations on
-// other devices. fp32 or bf16 in and out, fp32 inside. T: tokens, C: hidden size, F: MLP width.
+// other devices. fp32 or bf16 in and out; inside, fp32 on the CPU, and elsewhere what ATen takes for the dtype (the
+// norm's sum is fp32). T: tokens, C: hidden size, F: MLP width.
 #pragma once
 
 #include <ATen/core/Tensor.h>

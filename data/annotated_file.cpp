@@ -1,0 +1,63 @@
+#include "data/annotated_file.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/durable.h"
+#include "base/error.h"
+#include "base/sha256.h"
+
+namespace spt {
+
+namespace fs = std::filesystem;
+
+void check_output(const fs::path& path, const char* option, const std::vector<fs::path>& others) {
+  std::error_code error;
+  if (fs::is_directory(path, error))
+    throw BadInput(fmt::format("{}: {} is a folder, expected a file's name", option, path.string()));
+  for (const fs::path& other : others)
+    if (fs::weakly_canonical(path, error) == fs::weakly_canonical(other, error))
+      throw BadInput(fmt::format("{}: {} is a file of this command already; choose another", option, path.string()));
+  require_writable(path.has_parent_path() ? path.parent_path() : fs::path("."), option);
+}
+
+void refuse_existing(const fs::path& path) {
+  std::error_code error;
+  if (fs::exists(path, error))
+    throw BadInput(fmt::format("{} exists; choose another name, or --force to replace it", path.string()));
+}
+
+std::string write_annotated_file(const fs::path& input, const fs::path& path, const std::vector<NewRole>& roles,
+                                 int64_t last_line) {
+  std::ifstream in(input, std::ios::binary);
+  if (!in) throw Failure(fmt::format("{}: cannot be read again: {}", input.string(), std::strerror(errno)));
+  DurableFile out(path);
+  Sha256 hash;
+  auto role = roles.begin();
+  std::string text;
+  for (int64_t line = 1; line <= last_line && std::getline(in, text); ++line) {
+    if (role != roles.end() && role->line == line) {
+      auto record = nlohmann::ordered_json::parse(text);
+      record["role"] = role->role;
+      record["annotation"] = nlohmann::ordered_json::parse(role->annotation);
+      text = record.dump();
+      ++role;
+    }
+    text += '\n';
+    hash.update(text);
+    out.write(text);
+  }
+  if (role != roles.end()) throw Failure(fmt::format("{} was changed while it was annotated", input.string()));
+  out.commit();
+  return hash.hex();
+}
+
+fs::path partial_of(const fs::path& path) {
+  return path.string() + ".partial";
+}
+
+}  // namespace spt

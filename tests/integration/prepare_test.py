@@ -1,0 +1,151 @@
+"""spt prepare as a user runs it: studies with parts, held-out records and ablations, from records to a trained model."""
+import json
+import os
+import resource
+import statistics
+import subprocess
+import unittest
+
+from runs import BAD_INPUT, DONE, FAILURE, PROGRAM, JobTest, checkpoints, curve, make_model, read_rows, sample_records, wait_until
+
+
+def repeated(path, records, times):
+    """The records again and again; the line number is their id."""
+    lines = [{key: value for key, value in json.loads(line).items() if key != "id"} for line in records.read_text(encoding="utf-8").splitlines()]
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    path.write_text(text * times, encoding="utf-8")
+    return path
+
+
+class PrepareTest(JobTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.model = make_model(cls.shared / "model")
+        cls.records = sample_records(cls.shared / "records.jsonl", 40)
+
+    def prepare(self, out, *options, records=None, **more):
+        """Writes self.folder/out."""
+        self.spt("prepare", records or self.records, "--tokenizer", self.model, "--max-tokens", 160, "--out", self.folder / out, *options, **more)
+        return self.folder / out
+
+    def inspect(self, corpus, *options):
+        output = self.spt("inspect", corpus, "--json", "--verify", *options)
+        return json.loads(output[output.index("{"):])
+
+    def train(self, name, corpus, *overrides, ranks=1):
+        run = self.folder / name
+        self.spt("train", "/dev/null", f"run.dir={run}", f"model.path={self.model}", "model.init=random", f"data.train={corpus}",
+                 "train.batch_examples=8", "train.micro_batch_tokens=512", "optimizer.lr=1e-3", "checkpoint.final_optimizer=false",
+                 *overrides, ranks=ranks)
+        return run
+
+    def names(self):
+        return sorted(entry.name for entry in self.folder.iterdir())
+
+    def test_a_study_in_parts_trains_as_one_in_a_single_file(self):
+        options = ("--valid", 5, "--valid-out", self.folder / "valid.h5", "--select", "random=20")
+        single = self.prepare("single.h5", *options)
+        parts = self.prepare("parts.h5", *options[:3], self.folder / "valid2.h5", *options[4:], "--shards", 3)
+        self.assertEqual([name for name in self.names() if name.startswith("parts")],
+                         ["parts.h5"] + [f"parts.part-0000{n}-of-00003.h5" for n in (1, 2, 3)])
+        facts, of_parts = self.inspect(single), self.inspect(parts)
+        self.assertEqual(facts["examples"], 20)
+        self.assertEqual(facts["content_sha256"], of_parts["content_sha256"])
+        expected = curve(read_rows(self.train("run-single", single, f"data.valid={self.folder / 'valid.h5'}", "train.epochs=2")))
+        found = curve(read_rows(self.train("run-parts", parts, f"data.valid={self.folder / 'valid2.h5'}", "train.epochs=2")))
+        self.assertEqual(found, expected)
+        self.assertIsNotNone(found[-1][-1])
+        last = self.folder / "parts.part-00003-of-00003.h5"
+        last.rename(self.folder / "elsewhere")
+        self.assert_one_message(self.spt("train", "/dev/null", "--check", f"run.dir={self.folder / 'x'}", f"model.path={self.model}", "model.init=random",
+                                         f"data.train={parts}", "train.steps=1", status=BAD_INPUT), "data.train", last, "is missing")
+
+    def test_rows_are_read_ahead(self):
+        corpus = self.prepare("corpus.h5", records=repeated(self.folder / "many.jsonl", self.records, 20))
+        rows = read_rows(self.train("run", corpus, "train.steps=30", "train.batch_examples=32", "train.micro_batch_tokens=2048"))[1:]
+        waited = statistics.median(row["data_seconds"] / row["seconds"] for row in rows)
+        self.assertLess(waited, 0.01)
+
+    def test_a_system_line_goes_with_the_model(self):
+        corpus = self.prepare("corpus.h5", "--system", "Answer in one word.", "--roles", "filler", "--no-role-loss")
+        hf = self.train("run", corpus, "train.steps=1") / "checkpoints"
+        hf = hf / checkpoints(hf.parent)[-1] / "hf"
+        self.assertEqual(json.loads((hf / "spt.json").read_text())["system"], "Answer in one word.")
+        self.assertIn("Answer in one word.", json.loads((hf / "tokenizer_config.json").read_text())["chat_template"])
+        questions = self.folder / "questions.jsonl"
+        questions.write_text('{"prompt": "Why?"}\n')
+        self.spt("generate", "--model", hf, "--input", questions, "--out", self.folder / "out.jsonl", "--max-new-tokens", 2)
+        prompt = json.loads((self.folder / "out.jsonl").read_text())["prompt_ids"]
+        row = self.inspect(corpus, "--rows", "0:1")["rows"][0]["spans"][0]["ids"]
+        line = len(os.path.commonprefix([prompt, row]))
+        self.assertGreater(line, 4)  # the system line's tokens, up to the question
+
+    def test_killed_while_it_writes_it_leaves_nothing_under_the_final_name(self):
+        records = repeated(self.folder / "many.jsonl", self.records, 2000)
+        corpus = self.folder / "corpus.h5"
+        corpus.write_text("mine")
+        partial = self.folder / "corpus.h5.partial"
+        job = self.start_spt("prepare", records, "--tokenizer", self.model, "--out", corpus, "--force", "--threads", 1)
+        wait_until(lambda: partial.exists() or job.status is not None, "writing has begun")
+        job.kill()
+        self.assertEqual(corpus.read_text(), "mine")
+        self.assertTrue(partial.exists())
+        self.prepare("corpus.h5", "--force")
+        self.assertEqual(self.names(), ["corpus.h5", "many.jsonl"])
+        self.assertEqual(self.inspect(corpus)["examples"], 40)
+
+    def test_a_full_disk_is_a_failure_that_leaves_nothing(self):
+        records = repeated(self.folder / "many.jsonl", self.records, 100)
+        for limit in (1_000, 60_000):
+            for shards in (1, 3):
+                with self.subTest(limit=limit, shards=shards):
+                    done = subprocess.run([PROGRAM, "prepare", records, "--tokenizer", self.model, "--out", self.folder / "corpus.h5", "--shards", str(shards)],
+                                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, restore_signals=False,  # SIGXFSZ stays ignored
+                                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+                    self.assertEqual(done.returncode, FAILURE, done.stdout)
+                    self.assert_one_message(done.stdout, "partial", "writing failed")
+                    self.assertEqual(self.names(), ["many.jsonl"])
+
+    def test_memory_does_not_grow_with_the_file(self):
+        def peak(times):
+            records = repeated(self.folder / "many.jsonl", self.records, times)
+            process = subprocess.Popen([PROGRAM, "prepare", records, "--tokenizer", self.model, "--out", self.folder / "corpus.h5", "--force"],
+                                       stdout=subprocess.DEVNULL)
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            self.assertEqual(process.returncode, DONE)
+            return usage.ru_maxrss / 1024
+        small, large = peak(50), peak(1000)  # 2,000 and 40,000 records: 5 M tokens more, 25 MB
+        self.assertLess(large - small, 20)
+
+    def test_options_that_cannot_be_are_refused(self):
+        more = sample_records(self.folder / "more.jsonl", 3, first=40)
+        for options, says in (
+                (["--select", "250"], ["--select is '250'", "random=N"]), (["--select", "random=41"], ["--select random asks for 41 records, there are 40"]),
+                (["--select", "source=none"], ["no example is left of 40 records"]), (["--valid", "3"], ["--valid and --valid-out"]),
+                (["--valid", "40", "--valid-out", self.folder / "v.h5"], ["--valid asks for 40 of 40"]),
+                (["--valid", "many", "--valid-out", self.folder / "v.h5"], ["--valid is 'many'"]), (["--weight", "0"], ["--weight is 0"]),
+                (["--weight", "1", "--weight", "2"], ["--weight is given 2 times for 1"]), (["--shards", "41"], ["--shards is 41", "1…40"]),
+                (["--threads", "-1"], ["--threads is -1"]), (["--roles", "foreign"], ["--roles is 'foreign'", "shuffled"]),
+                (["--arm", "plain", "--no-role-loss"], ["--arm plain has none"]), (["--duplicates-with", more], ["--duplicates-with needs --duplicates"]),
+                (["--duplicates", more], [more, "exists already"]), (["--template", "mistral_instruct", "--system", "{"], [])):
+            with self.subTest(options):
+                status = BAD_INPUT if says else DONE  # a brace in a system line is text
+                output = self.spt("prepare", self.records, "--tokenizer", self.model, "--out", self.folder / "out.h5", *options, status=status)
+                if says:
+                    self.assert_one_message(output, *map(str, says))
+                    self.assertEqual(self.names(), ["more.jsonl"])
+
+    def test_duplicates_are_reported_beside_the_corpus(self):
+        test = sample_records(self.folder / "test.jsonl", 2)
+        output = self.spt("prepare", self.records, "--tokenizer", self.model, "--out", self.folder / "out.h5", "--duplicates", self.folder / "twice.tsv",
+                          "--duplicates-with", test)
+        self.assertIn("42 questions, 2 pairs the same", output)
+        table = [line.split("\t") for line in (self.folder / "twice.tsv").read_text(encoding="utf-8").splitlines()]
+        self.assertEqual([row[0] for row in table], ["kind", "exact", "exact"])
+        self.assertEqual(table[1][4], f"{test}:1")
+
+
+if __name__ == "__main__":
+    unittest.main()
