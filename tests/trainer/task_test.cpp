@@ -30,7 +30,7 @@ std::string load_error(const std::string& yaml) {
 }
 
 TEST(Task, Load_RefusesWhatItsKindLacks) {
-  EXPECT_THAT(load_error("name: t\nkind: choice\ndata: {path: a}\n"), HasSubstr("prompt is missing"));
+  EXPECT_THAT(load_error("name: t\nkind: choice\ndata: {path: a}\n"), HasSubstr("t.yaml: prompt is missing"));
   EXPECT_THAT(load_error("name: t\nkind: open\ndata: {path: a}\nprompt: \"{q\"\n"),
               AllOf(HasSubstr("t.yaml:4"), HasSubstr("a { without its }")));
   EXPECT_THAT(load_error("name: t\nkind: open\nprompt: q\n"), HasSubstr("data.path is missing"));
