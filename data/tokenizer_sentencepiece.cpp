@@ -20,7 +20,13 @@ void check(const sentencepiece::util::Status& status, const char* what) {
 
 std::unique_ptr<SentencePieceProcessor> load(const std::string& model) {
   auto processor = std::make_unique<SentencePieceProcessor>();
-  check(processor->LoadFromSerializedProto(model), "is not a SentencePiece model");
+  sentencepiece::util::Status status;
+  try {
+    status = processor->LoadFromSerializedProto(model);
+  } catch (const std::exception& error) {  // of the trie it builds: a piece with a NUL in it
+    throw BadInput(fmt::format("is not a SentencePiece model: {}", error.what()));
+  }
+  check(status, "is not a SentencePiece model");
   return processor;
 }
 

@@ -11,7 +11,7 @@ namespace spt {
 namespace {
 
 constexpr const char* kTemplate =
-    "start: \"{user}:\"\nanswer: \" {assistant}{eos}\"\nnext: \"{user}:\"\nsystem: \"\"\n";
+    "start: \"{system}{user}:\"\nanswer: \" {assistant}{eos}\"\nnext: \"{user}:\"\nsystem: \"\"\n";
 
 Record record(const std::string& question, const std::string& answer, const std::string& role,
               const std::string& source) {

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -278,6 +279,15 @@ TEST(LoadTokenizerTest, BrokenModelsAreBadInput) {
     folder.put("tokenizer.model", bytes);
     EXPECT_THAT(load_error(folder), HasSubstr("tokenizer.model"));
   }
+}
+
+TEST(LoadTokenizerTest, APieceThatSentencePiecesTrieCannotHoldIsBadInput) {
+  std::ifstream seed(SPT_SOURCE_DIR "/tests/fuzz/corpus/sentencepiece/piece_with_nul", std::ios::binary);
+  const std::string bytes(std::istreambuf_iterator<char>(seed), {});
+  ASSERT_FALSE(bytes.empty());
+  TokenizerFolder folder;
+  folder.put("tokenizer.model", bytes);
+  EXPECT_THAT(load_error(folder), HasSubstr("is not a SentencePiece model"));
 }
 
 }  // namespace

@@ -32,7 +32,7 @@ HOMES = [
     (r"mpi\.h|nccl\.h", r"(tests/)?dist/.*"),
     (r"hdf5.*|H5.*\.h", r"data/h5_file(_handle|_writer)?\..*"),
     (r"yaml-cpp/.*", r"data/config_file\.cpp"),
-    (r"zlib\.h", r"data/gz_file\.cpp"),
+    (r"zlib\.h", r"data/gz_file\.cpp|tests/data/task_data_test\.cpp"),
     (r"curl/.*", r"data/chat_client\..*"),
 ]
 TORCH = re.compile(r"(torch|ATen|c10)/")
