@@ -1,5 +1,6 @@
 #include "base/progress.h"
 
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 
@@ -37,7 +38,7 @@ std::string ProgressBar::time_left(int64_t done) const {
 }
 
 std::string clock_time(double seconds) {
-  const auto s = static_cast<int64_t>(seconds + 0.5);
+  const int64_t s = std::lround(seconds);
   return s >= 3600 ? fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
                    : fmt::format("{}:{:02}", s / 60, s % 60);
 }

@@ -220,7 +220,7 @@ class ChatClient::Session {
   }
 
   std::string reason_of(const ChatTransfer& transfer, CURLcode code) const {
-    const std::string text = *transfer.error != '\0' ? transfer.error : curl_easy_strerror(code);
+    std::string text = *transfer.error != '\0' ? transfer.error : curl_easy_strerror(code);
     if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE)
       throw BadInput(
           fmt::format("--endpoint: the TLS certificate of {} is not trusted: {}. If it is your own "

@@ -62,7 +62,7 @@ std::string chat_request(const std::string& model, const ChatPrompt& prompt, int
 
 json parse_chat_extra(const char* option, const std::string& text) {
   if (text.empty()) return json::object();
-  const json extra = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  json extra = json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!extra.is_object())
     throw BadInput(fmt::format("{} is '{}', expected a JSON object, e.g. '{{\"seed\": 1}}'", option, text));
   for (const char* key : {"model", "messages", "n", "stream"})

@@ -25,7 +25,7 @@ fs::path folder_of(const std::string& kind) {
 
 fs::path named_config(const std::string& kind, const std::string& name_or_file) {
   if (name_or_file.find('/') != std::string::npos || name_or_file.ends_with(".yaml")) return name_or_file;
-  const fs::path path = folder_of(kind) / (name_or_file + ".yaml");
+  fs::path path = folder_of(kind) / (name_or_file + ".yaml");
   std::error_code error;
   if (!fs::exists(path, error))
     throw BadInput(fmt::format("there is no {} \"{}\" in {}; there are: {} (or give a file: ./mine.yaml)",

@@ -15,7 +15,6 @@
 namespace spt {
 namespace {
 
-namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
 constexpr const char* kPrefix = "You are";
