@@ -119,7 +119,8 @@ DuplicatesStatistics report_duplicates(const DuplicatesConfig& config) {
   require_writable(config.out.has_parent_path() ? config.out.parent_path() : fs::path("."), "--duplicates");
   std::vector<Question> questions;
   std::vector<std::string> texts;
-  for (const fs::path& input : config.inputs) read_questions(input, {config.format, RecordUse::kTraining, ""}, questions, texts);
+  for (const fs::path& input : config.inputs)
+    read_questions(input, {config.format, RecordUse::kTraining, ""}, questions, texts);
   const size_t inputs = texts.size();
   for (const fs::path& other : config.others)
     read_questions(other, {RecordFormat::kAuto, RecordUse::kPrompts, ""}, questions, texts);
