@@ -114,6 +114,7 @@ H5Writer::H5Writer(fs::path path, int64_t chunk) {
   impl->chunk = static_cast<hsize_t>(chunk);
   const Handle access = file_access();
   impl->check(H5Pset_file_locking(access, false, true));
+  impl->check(H5Pset_small_data_block_size(access, 0));  // data lie in the order in which they are written
   impl->check(H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110));
   const Handle options = impl->hold(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
   impl->check(H5Pset_obj_track_times(options, false));

@@ -45,12 +45,12 @@ Record record(const std::string& role, const std::string& answer = "\n\nBoil the
 TEST(Filler, Role_HasAsManyTokensAndSaysNothing) {
   const FakeTokenizer tokenizer;
   for (size_t size = 9; size < 200; ++size) {
-    Record made = record("You are " + std::string(size - 8, 'z'));
+    Record made = record("You are " + std::string(size - 8, 'q'));
     const size_t wanted = kSpt.encode(made, Arm::kRole, tokenizer).ids.size();
     made.role = filler_role(made, kSpt, tokenizer);
     EXPECT_EQ(kSpt.encode(made, Arm::kRole, tokenizer).ids.size(), wanted) << *made.role;
     EXPECT_THAT(*made.role, ::testing::StartsWith("You are"));
-    EXPECT_THAT(*made.role, ::testing::Not(HasSubstr("z")));
+    EXPECT_THAT(*made.role, ::testing::Not(HasSubstr("q")));
   }
 }
 
