@@ -1,7 +1,6 @@
 #include "data/corpus_row.h"
 
 #include <algorithm>
-#include <ranges>
 
 namespace spt {
 
@@ -63,11 +62,16 @@ void RowReader::mark_role(CorpusRow& row) const {
         .role.has_value();
   };
   // The shortest beginning in which a role is found ends with its blank line; every longer one holds it as well.
-  const auto counts =
-      std::views::iota(int64_t{0}, std::min(first->end - first->begin, static_cast<int64_t>(kMaxRoleTokens)) + 1);
-  const auto shortest = std::ranges::partition_point(counts, [&](int64_t count) { return !has_role(count); });
-  if (shortest == counts.end()) return;
-  const RowSpan role{RowPart::kRole, first->begin, first->begin + *shortest};
+  int64_t least = 0, most = std::min(first->end - first->begin, static_cast<int64_t>(kMaxRoleTokens));
+  if (!has_role(most)) return;
+  while (least < most) {
+    const int64_t middle = (least + most) / 2;
+    if (has_role(middle))
+      most = middle;
+    else
+      least = middle + 1;
+  }
+  const RowSpan role{RowPart::kRole, first->begin, first->begin + most};
   first->begin = role.end;
   const bool only_role = first->begin == first->end;
   const auto place = row.spans.insert(first, role);

@@ -22,18 +22,19 @@ Lengths summarize(std::vector<int64_t> lengths) {
 
 std::vector<HistogramBin> histogram(const std::vector<int64_t>& lengths, int64_t most) {
   if (lengths.empty()) return {};
-  const auto [shortest, longest] = std::minmax_element(lengths.begin(), lengths.end());
+  const auto ends = std::minmax_element(lengths.begin(), lengths.end());
+  const int64_t shortest = *ends.first, longest = *ends.second;
   constexpr std::array<int64_t, 3> kSteps = {1, 2, 5};
-  const auto bins_of = [&](int64_t width) { return *longest / width - *shortest / width + 1; };
+  const auto bins_of = [&](int64_t width) { return longest / width - shortest / width + 1; };
   int64_t width = 1;
   for (int64_t power = 1, i = 0; bins_of(width) > most; power *= i == 2 ? 10 : 1, i = (i + 1) % 3)
     width = power * kSteps[static_cast<size_t>(i)];
   std::vector<HistogramBin> bins(static_cast<size_t>(bins_of(width)));
   for (size_t i = 0; i < bins.size(); ++i) {
-    const int64_t begin = (*shortest / width + static_cast<int64_t>(i)) * width;
+    const int64_t begin = (shortest / width + static_cast<int64_t>(i)) * width;
     bins[i] = {begin, begin + width, 0};
   }
-  for (const int64_t length : lengths) ++bins[static_cast<size_t>(length / width - *shortest / width)].count;
+  for (const int64_t length : lengths) ++bins[static_cast<size_t>(length / width - shortest / width)].count;
   return bins;
 }
 
