@@ -271,6 +271,17 @@ TEST(LoadTokenizerTest, MissingOrBrokenFilesAreBadInputNamingTheFile) {
   }
 }
 
+TEST(LoadTokenizerTest, NestingDeeperThanTheStackIsBadInput) {
+  TokenizerFolder folder;
+  folder.write_json("tokenizer_config.json", llama_config());
+  json tokenizer = llama_json(kTokens, kMerges);
+  tokenizer["normalizer"] = "HERE";
+  std::string text = tokenizer.dump();
+  text.replace(text.find("\"HERE\""), 6, std::string(100'000, '[') + std::string(100'000, ']'));
+  folder.put("tokenizer.json", text);
+  EXPECT_THAT(load_error(folder), HasSubstr("normalizer 'an array' is not supported"));
+}
+
 TEST(LoadTokenizerTest, BrokenModelsAreBadInput) {
   TokenizerFolder folder;
   const std::string whole = sentencepiece_model({"▁", "a"});
