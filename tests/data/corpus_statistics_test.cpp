@@ -11,7 +11,8 @@ namespace spt {
 namespace {
 
 constexpr const char* kTemplate =
-    "start: \"{system}{user}:\"\nanswer: \" {assistant}{eos}\"\nnext: \"{user}:\"\nsystem: \"\"\n";
+    "system: \"\"\nstart: \"{system}{user}:\"\nstart_without_system: \"{user}:\"\nanswer: \" {assistant}{eos}\"\n"
+    "next: \"{user}:\"\n";
 
 Record record(const std::string& question, const std::string& answer, const std::string& role,
               const std::string& source) {
