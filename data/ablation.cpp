@@ -124,7 +124,7 @@ std::string filler_role(const Record& record, const ChatTemplate& chat_template,
     else
       high = middle - 1;
   }
-  const std::string nearest = filler(prefix, low);
+  std::string nearest = filler(prefix, low);
   if (size_with(nearest) >= wanted) return nearest;
   // The next word has several tokens: full stops take their place.
   std::string close = nearest, spaced = nearest;

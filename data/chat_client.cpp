@@ -58,6 +58,11 @@ Url complete_url(const ChatEndpoint& endpoint) {
         fmt::format("--endpoint: over plain http the key from {} could be read on its way to {}: give an "
                     "https:// URL; to an endpoint that wants no key, send none (--key-env \"\")",
                     endpoint.key.origin, host));
+  if (scheme == "https" && !is_loopback(host) && endpoint.key.value.empty() && !endpoint.key.origin.empty())
+    throw BadInput(
+        fmt::format("{} is not set, and {} will want a key: set it, give --key-file, or, for an endpoint that "
+                    "wants none, --key-env \"\"",
+                    endpoint.key.origin, host));
   std::string path = part_of(url.get(), CURLUPART_PATH);
   while (path.ends_with('/')) path.pop_back();
   if (!path.ends_with("/chat/completions")) path += "/chat/completions";

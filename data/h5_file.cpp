@@ -126,7 +126,8 @@ H5Reader::H5Reader(fs::path path) : path_(std::move(path)) {
   auto impl = std::make_unique<Impl>(path_);  // on an error it is destroyed before the lock
   silence();
   std::error_code error;
-  if (!fs::is_regular_file(path_, error)) impl->fail(error ? error.message() : "is not a file");
+  if (!fs::is_regular_file(path_, error))
+    impl->fail((error ? error.message() : "is not a file") + "; a corpus is made with spt prepare");
   const auto bytes = fs::file_size(path_, error);
   if (error) impl->fail(error.message());
   impl->file_bytes = static_cast<int64_t>(bytes);

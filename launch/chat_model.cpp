@@ -20,6 +20,9 @@ std::unique_ptr<Tokenizer> tokenizer_of(const fs::path& folder, const char* opti
   if (fs::exists(folder / "progress.json"))
     throw BadInput(fmt::format("{}: {} is a whole checkpoint; its model is {}", option, folder.string(),
                                (folder / "hf").string()));
+  if (fs::exists(folder / "checkpoints"))
+    throw BadInput(fmt::format("{}: {} is a run; give the model of one of its checkpoints, {}", option, folder.string(),
+                               (folder / "checkpoints/step-…/hf").string()));
   return load_tokenizer(folder);
 }
 

@@ -43,4 +43,5 @@ while :; do
 done
 # Interrupted just as the job ended: its own status is still to be had.
 [ "$status" -le 128 ] || { wait "$job"; final=$?; [ "$final" -eq 127 ] || status=$final; }
+[ "$status" -ne 75 ] || echo "local.sh: stopped and saved (exit status 75): the same command goes on from there" >&2
 exit "$status"

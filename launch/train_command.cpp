@@ -21,7 +21,7 @@ std::string keys_help() {
   std::string text = "Keys of CONFIG.yaml, with their defaults:\n";
   for (const auto& line : list_fields<RunConfig>())
     text += fmt::format("  {:<30} {:<14} {}\n", line.key, line.value, line.help);
-  return text + "\nExample: mpirun -np 4 spt train configs/tiny_cpu.yaml mesh.tp=2 run.dir=runs/first";
+  return text + "\nExample: ./launch/local.sh 4 build/spt train configs/tiny_cpu.yaml mesh.tp=2 run.dir=runs/first";
 }
 
 int run(const Options& options, int argc, char** argv) {

@@ -145,6 +145,8 @@ ExitStatus Trainer::run() {
     if (stop && done < inputs_.total_steps) {
       spdlog::info("stopped on request after step {} of {}; start the same command again to go on", done,
                    inputs_.total_steps);
+      std::error_code error;
+      if (runtime_.rank() == 0) fs::remove(config_.run.dir / "STOP", error);
       return ExitStatus::kStopped;
     }
   }

@@ -97,6 +97,7 @@ class StopTest(Training):
     def test_a_run_stopped_by_a_stop_file_goes_on_with_the_same_bits_and_on_another_layout_with_close_numbers(self):
         run = self.folder / "run"
         steps = self.stopped(run, 2, lambda job: (run / "STOP").touch(), ranks=4)
+        self.assertFalse((run / "STOP").exists(), "removed when honoured")
         moved = self.folder / "moved"
         shutil.copytree(run, moved)
         with open(run / "metrics.jsonl", "a") as file:
