@@ -67,7 +67,7 @@ fs::path part_path(const fs::path& corpus, int64_t part, int64_t parts) {
 }
 
 std::vector<fs::path> corpus_files(const fs::path& corpus, const std::string& ending) {
-  static const std::regex numbers("[0-9]{5}-of-[0-9]{5}");
+  static const std::regex kNumbers("[0-9]{5}-of-[0-9]{5}");
   std::vector<fs::path> found;
   std::error_code error;
   if (fs::exists(corpus.string() + ending, error)) found.emplace_back(corpus.string() + ending);
@@ -77,7 +77,7 @@ std::vector<fs::path> corpus_files(const fs::path& corpus, const std::string& en
     const std::string name = entry.path().filename().string();
     if (name.size() <= begin.size() + end.size() || !name.starts_with(begin) || !name.ends_with(end)) continue;
     const auto middle = name.substr(begin.size(), name.size() - begin.size() - end.size());
-    if (std::regex_match(middle, numbers)) found.push_back(fs::path(corpus).replace_filename(name));
+    if (std::regex_match(middle, kNumbers)) found.push_back(fs::path(corpus).replace_filename(name));
   }
   std::sort(found.begin(), found.end());
   return found;

@@ -9,7 +9,7 @@
 
 namespace spt {
 
-using namespace h5;
+using namespace h5;  // NOLINT(google-build-using-namespace): its other half
 namespace fs = std::filesystem;
 
 namespace {

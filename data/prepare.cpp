@@ -19,8 +19,6 @@
 namespace spt {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr size_t kPlacesShown = 5;
 constexpr size_t kBatchBytes = 1 << 18;  // of records that a thread takes at once
 

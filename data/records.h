@@ -68,7 +68,7 @@ inline constexpr size_t kMaxIdBytes = 255;
 // The record of one line, for `options` whose format is known. Throws BadInput with file:line and what to do: broken
 // JSON, not UTF-8, a JSON array instead of lines, missing fields, wrong types, an empty turn, turns out of order, no
 // assistant turn, a role that is not one. Safe to call from several threads.
-Record parse_record(const std::filesystem::path& path, const RecordLine& line, const RecordOptions& options);
+Record parse_record(const std::filesystem::path& path, const RecordLine& text, const RecordOptions& options);
 
 class RecordReader {
  public:
