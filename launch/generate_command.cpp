@@ -157,7 +157,10 @@ class GenerateJob {
       if (!row["role"].is_null())
         fmt::print("{}role: {}{}\n\n", colour ? "\x1b[36m" : "", row["role"].get<std::string>(),
                    colour ? "\x1b[0m" : "");
-      fmt::print("{}\n", row["answer"].get<std::string>());
+      fmt::print("{}{}\n", row["role"].is_null() ? "" : "answer: ", row["answer"].get<std::string>());
+      if (row["finish"] == "length")
+        fmt::print("[cut off after {} tokens; --max-new-tokens allows more, up to the model's limit]\n",
+                   row["output_ids"].size());
     }
   }
 

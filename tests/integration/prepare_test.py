@@ -4,9 +4,10 @@ import os
 import resource
 import statistics
 import subprocess
+import time
 import unittest
 
-from runs import BAD_INPUT, DONE, FAILURE, PROGRAM, JobTest, checkpoints, curve, make_model, read_rows, sample_records, wait_until
+from runs import BAD_INPUT, DONE, FAILURE, PROGRAM, SOURCE, JobTest, checkpoints, curve, make_model, read_rows, sample_records, wait_until
 
 
 def repeated(path, records, times):
@@ -110,14 +111,29 @@ class PrepareTest(JobTest):
     def test_memory_does_not_grow_with_the_file(self):
         def peak(times):
             records = repeated(self.folder / "many.jsonl", self.records, times)
-            process = subprocess.Popen([PROGRAM, "prepare", records, "--tokenizer", self.model, "--out", self.folder / "corpus.h5", "--force"],
-                                       stdout=subprocess.DEVNULL)
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            self.assertEqual(process.returncode, DONE)
-            return usage.ru_maxrss / 1024
+            return self.cost("prepare", records, "--tokenizer", self.model, "--out", self.folder / "corpus.h5", "--force")[1]
         small, large = peak(50), peak(1000)  # 2,000 and 40,000 records: 5 M tokens more, 25 MB
         self.assertLess(large - small, 20)
+
+    def test_lima_takes_two_seconds_and_300_megabytes(self):
+        data = SOURCE.parent / "shared" / "data"
+        if not (data / "lima/train.jsonl").is_file():
+            self.skipTest("LIMA is not here (shared/data)")
+        for tokenizer in "tokenizers/llama2", "tokenizers/mistral_v0.1", "weights/smollm2-135m-instruct":
+            with self.subTest(tokenizer):
+                seconds, megabytes = self.cost("prepare", data / "lima/train.jsonl", "--tokenizer", data / tokenizer, "--arm", "plain",
+                                               "--out", self.folder / "lima.h5", "--force")
+                self.assertLess(seconds, 2)
+                self.assertLess(megabytes, 300)
+
+    def cost(self, *arguments):
+        """Seconds and the most memory (MB) of a command that must succeed."""
+        begin = time.monotonic()
+        process = subprocess.Popen([PROGRAM, *map(str, arguments)], stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        self.assertEqual(process.returncode, DONE)
+        return time.monotonic() - begin, usage.ru_maxrss / 1024
 
     def test_options_that_cannot_be_are_refused(self):
         more = sample_records(self.folder / "more.jsonl", 3, first=40)
