@@ -38,9 +38,7 @@ bool is_rank_of_a_job() {
   return std::getenv("PMIX_RANK") != nullptr;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   spt::keep_freed_memory();
   CLI::App app("Self-Prompt Tuning: fine-tune a language model to write its own expert role prompt before it answers.");
   app.set_version_flag("--version", version_text);
@@ -62,9 +60,15 @@ int main(int argc, char** argv) {
           argc, argv, [&](spt::Runtime&) -> spt::ExitStatus { throw spt::BadInput(usage_message(&app, error)); });
     return app.exit(error) == 0 ? 0 : static_cast<int>(spt::ExitStatus::kBadInput);
   }
+  return action(argc, argv);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
   spt::setup_log(0, 1);
   try {
-    return action(argc, argv);
+    return run(argc, argv);
   } catch (const spt::BadInput& error) {
     spdlog::error("{}", error.what());
     return static_cast<int>(spt::ExitStatus::kBadInput);

@@ -25,9 +25,9 @@ void AdamWConfig::validate(std::vector<std::string>& errors) const {
   for (const double beta : betas) require(beta >= 0 && beta < 1, "betas", beta, "at least 0 and below 1");
 }
 
-ZeroAdamW::ZeroAdamW(at::Tensor values, at::Tensor grads, std::vector<Segment> segments, const AdamWConfig& config,
+ZeroAdamW::ZeroAdamW(at::Tensor values, at::Tensor grads, const std::vector<Segment>& segments, AdamWConfig config,
                      Communicator& dp, Communicator& world)
-    : values_(std::move(values)), grads_(std::move(grads)), config_(config), dp_(dp), world_(world) {
+    : values_(std::move(values)), grads_(std::move(grads)), config_(std::move(config)), dp_(dp), world_(world) {
   TORCH_INTERNAL_ASSERT(values_.numel() == grads_.numel() && values_.numel() % dp.size() == 0);
   length_ = values_.numel() / dp.size();
   begin_ = dp.rank() * length_;
