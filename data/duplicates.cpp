@@ -116,6 +116,10 @@ DuplicatesStatistics report_duplicates(const DuplicatesConfig& config) {
   if (fs::exists(config.out, error) && !config.force)
     throw BadInput(fmt::format("{}: exists already: choose another --duplicates, or replace it with --force",
                                config.out.string()));
+  for (const auto* files : {&config.inputs, &config.others})
+    for (const fs::path& file : *files)
+      if (fs::equivalent(file, config.out, error))
+        throw BadInput(fmt::format("{}: input and output at once: choose another --duplicates", file.string()));
   require_writable(config.out.has_parent_path() ? config.out.parent_path() : fs::path("."), "--duplicates");
   std::vector<Question> questions;
   std::vector<std::string> texts;

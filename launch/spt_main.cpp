@@ -1,5 +1,6 @@
 // The program: one subcommand a file. Bad input is exit status 1, a failure 2 (base/error.h); distributed commands map
 // their own (dist/runtime.h).
+#include <csignal>
 #include <cstdlib>
 
 #include <fmt/format.h>
@@ -66,6 +67,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is then an error of write, with a message
   spt::setup_log(0, 1);
   try {
     return run(argc, argv);

@@ -132,6 +132,7 @@ ExitStatus Trainer::run() {
   if (checkpoint) {
     checkpoints_.verify(done);
     require_same_inputs(checkpoints_.path(done) / "hf");
+    checkpoints_.prune(config_.checkpoint.keep);  // a run may have been killed while it did
   }
   if (done >= inputs_.total_steps) {
     spdlog::info("{}", describe_start(done, inputs_.total_steps, config_.run.dir));
@@ -220,7 +221,6 @@ void Trainer::load(std::optional<int64_t> checkpoint) {
     return;
   }
   const fs::path folder = checkpoints_.path(*checkpoint);
-  checkpoints_.prune(config_.checkpoint.keep);  // a run may have been killed while it did
   load_pretrained(model_, folder / "hf");
   load_optimizer_state(folder / "optimizer", model_.parameters(), *optimizer_);
   optimizer_->restored(*checkpoint);

@@ -4,7 +4,6 @@ import json
 import os
 import resource
 import shutil
-import signal
 import subprocess
 import tempfile
 import unittest
@@ -106,6 +105,29 @@ class BadRunFolder(Case):
                 self.training_refused("model.init=random", path=self.architecture, run=self.run_copy, check=False, ranks=[1],
                                       says=["run.lock: the run folder is in use by an unknown process"])
 
+    def test_a_lock_that_is_a_folder_is_refused(self):
+        (self.run_copy / "run.lock").unlink(missing_ok=True)
+        (self.run_copy / "run.lock").mkdir()
+        self.training_refused("model.init=random", path=self.architecture, run=self.run_copy, check=False, ranks=[1],
+                              says=[self.run_copy / "run.lock", "is a folder"])
+
+    def test_folders_that_are_no_checkpoints_of_ours_are_left_alone(self):
+        strangers = [self.run_copy / "checkpoints" / name for name in ("step--00001", "step-1", "step-0000003")]
+        for stranger in strangers:
+            stranger.mkdir()
+            (stranger / "notes.txt").write_text("mine")
+        shutil.rmtree(self.checkpoint)
+        self.spt(*self.training(self.run_copy, "model.init=random", path=self.architecture))
+        self.assertTrue(self.checkpoint.is_dir())
+        for stranger in strangers:
+            self.assertEqual((stranger / "notes.txt").read_text(), "mine")
+
+    def test_what_a_killed_pruning_left_goes_also_when_the_run_is_finished(self):
+        left = self.run_copy / "checkpoints/step-000001.deleting"
+        left.mkdir()
+        self.spt(*self.training(self.run_copy, "model.init=random", path=self.architecture))
+        self.assertFalse(left.exists())
+
     def test_a_checkpoint_removed_by_hand_is_made_again(self):
         (self.checkpoint / "hf/notes.txt").write_text("mine")
         shutil.rmtree(self.checkpoint)
@@ -167,7 +189,6 @@ class Failures(Case):
 
     def test_a_file_that_cannot_grow_ends_the_run_and_it_goes_on_when_it_can(self):
         def limit():
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
         run = self.folder / "run"
@@ -177,9 +198,18 @@ class Failures(Case):
         self.spt(*arguments)
         self.assertEqual(self.checkpoints_are_whole(run), [1, 2])
 
+    def test_a_run_folder_that_is_moved_away_ends_the_run(self):
+        for ranks in (1, 2):
+            with self.subTest(ranks=ranks):
+                run = self.folder / f"run-{ranks}"
+                job = self.start_spt(*self.training(run, "model.init=random", "train.steps=100000", path=self.architecture), ranks=ranks)
+                wait_until(lambda: (run / "metrics.jsonl").exists() or job.status is not None, "it trains")
+                run.rename(self.folder / f"moved-{ranks}")
+                self.assertEqual(job.finish(), 2, job.output)
+                self.assert_one_message(job.output, "run.lock: the lock is gone", "run folder moved")
+
     def test_a_corpus_that_cannot_be_written_leaves_nothing(self):
         def limit():
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 
         self.refused("prepare", self.records, "--tokenizer", self.architecture, "--out", self.folder / "x.h5", status=2,

@@ -2,6 +2,7 @@
 import json
 import os
 import resource
+import stat
 import statistics
 import subprocess
 import time
@@ -102,7 +103,7 @@ class PrepareTest(JobTest):
             for shards in (1, 3):
                 with self.subTest(limit=limit, shards=shards):
                     done = subprocess.run([PROGRAM, "prepare", records, "--tokenizer", self.model, "--out", self.folder / "corpus.h5", "--shards", str(shards)],
-                                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, restore_signals=False,  # SIGXFSZ stays ignored
+                                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
                                           preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
                     self.assertEqual(done.returncode, FAILURE, done.stdout)
                     self.assert_one_message(done.stdout, ".partial: writing failed: File too large")
@@ -152,6 +153,24 @@ class PrepareTest(JobTest):
                 if says:
                     self.assert_one_message(output, *map(str, says))
                     self.assertEqual(self.names(), ["more.jsonl"])
+
+    def test_a_report_of_duplicates_does_not_overwrite_what_it_reads(self):
+        records = sample_records(self.folder / "x.jsonl", 3)
+        text = records.read_text(encoding="utf-8")
+        for options in ([], ["--duplicates-with", records]):
+            output = self.spt("prepare", records if not options else self.records, "--tokenizer", self.model, "--out", self.folder / "out.h5", "--duplicates", records,
+                              *options, "--force", status=BAD_INPUT)
+            self.assert_one_message(output, str(records), "input and output at once")
+            self.assertEqual(records.read_text(encoding="utf-8"), text)
+
+    @unittest.skipIf(os.geteuid() != 0, "a device is made, which only root can")
+    def test_a_device_is_not_replaced(self):
+        device = self.folder / "null"
+        os.mknod(device, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+        output = self.spt("prepare", self.records, "--tokenizer", self.model, "--out", device, "--force", status=BAD_INPUT)
+        self.assert_one_message(output, str(device), "is a device")
+        self.assertTrue(stat.S_ISCHR(device.stat().st_mode))
+        self.assertEqual(self.names(), ["null"])
 
     def test_duplicates_are_reported_beside_the_corpus(self):
         test = sample_records(self.folder / "test.jsonl", 2)

@@ -74,6 +74,7 @@ TEST_F(RunConfigFile, BadValues_AreRefusedWithKeyValueAndLimit) {
       {"mesh.tp=0", "mesh.tp is 0, must be at least 1"},
       {"mesh.backend=gloo", "mesh.backend is 'gloo', expected one of auto, nccl, mpi"},
       {"model.init=zero", "model.init is 'zero', expected one of pretrained, random"},
+      {"optimizer.eps=1e-60", "optimizer.eps is 1e-60, must be at least 1e-37"},
       {"model.dtype=fp16", "model.dtype is 'fp16', expected one of auto, fp32, bf16"},
       {"data.max_tokens=1", "data.max_tokens is 1, must be at least 2"},
       {"optimizer.lr=0", "optimizer.lr is 0, must be above 0"},
