@@ -9,42 +9,18 @@
 
 #include "base/error.h"
 #include "base/fields.h"
+#include "data/sentences.h"
 
 namespace spt {
 namespace {
 
 constexpr std::string_view kRestatement = "The user";
 
-bool is_space(char c) {
-  return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
 bool is_restatement(std::string_view sentence) {
   if (!sentence.starts_with(kRestatement)) return false;
   const auto next =
       static_cast<unsigned char>(sentence.size() > kRestatement.size() ? sentence[kRestatement.size()] : ' ');
   return std::isalnum(next) == 0;
-}
-
-// Sentences with the white space after them: one ends at white space after . ! ? (and quotes or brackets behind it), or
-// at a line end.
-std::vector<std::string_view> sentences_of(std::string_view text) {
-  std::vector<std::string_view> sentences;
-  size_t begin = 0;
-  bool ended = false;  // the sentence has its full stop
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if ((is_space(c) && ended) || c == '\n') {
-      while (i + 1 < text.size() && is_space(text[i + 1])) ++i;
-      sentences.push_back(text.substr(begin, i + 1 - begin));
-      begin = i + 1;
-      ended = false;
-    } else {
-      ended = c == '.' || c == '!' || c == '?' || (ended && (c == '"' || c == '\'' || c == ')' || c == ']'));
-    }
-  }
-  if (begin < text.size()) sentences.push_back(text.substr(begin));
-  return sentences;
 }
 
 // Words that most vocabularies hold as one token, so that fillers of any length can be made.

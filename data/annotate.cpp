@@ -30,7 +30,7 @@ std::string trimmed(const std::string& text) {
 Annotation::Annotation(AnnotateConfig config, const Annotator& annotator)
     : config_(std::move(config)), annotator_(annotator), last_sync_(std::chrono::steady_clock::now()) {
   if (config_.limit < 0) throw BadInput(fmt::format("--limit is {}, must be at least 0 (all)", config_.limit));
-  check_output(config_.out, "--out", {config_.input});
+  if (!config_.out.empty()) check_output(config_.out, "--out", {config_.input});
   if (!config_.report.empty()) check_output(config_.report, "--report", {config_.input, config_.out});
   read_input();
 }

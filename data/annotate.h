@@ -27,7 +27,7 @@
 namespace spt {
 
 struct AnnotateConfig {
-  std::filesystem::path input, out, report;  // report: may be empty
+  std::filesystem::path input, out, report;  // report: may be empty; out too, where nothing but prompts is wanted
   bool force = false;                        // replace existing files, and a journal of another annotation
   bool replace = false;                      // ask for records that have a role, too
   int64_t limit = 0;  // the input's first records only, in the output too; the journal then stays. 0: all

@@ -5,6 +5,7 @@
 #include <set>
 #include <sstream>
 #include <string_view>
+#include <unordered_set>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -13,6 +14,7 @@
 #include "base/sha256.h"
 #include "data/config_file.h"
 #include "data/named_config.h"
+#include "data/sentences.h"
 
 namespace spt {
 namespace {
@@ -77,12 +79,22 @@ std::vector<std::string> word_runs(const std::string& text, size_t n) {
   return runs;
 }
 
+// The first run of `n` words that stands in the text before, too; the two may overlap, as in "the the the".
+std::optional<std::string> repeated_run(const std::string& text, size_t n) {
+  std::unordered_set<std::string> seen;
+  for (const std::string& run : word_runs(text, n))
+    if (!seen.insert(run).second) return run;
+  return std::nullopt;
+}
+
 }  // namespace
 
 void AnnotatorConfig::Checks::validate(std::vector<std::string>& errors) const {
   if (min_words < 0) errors.push_back(fmt::format("min_words is {}, must be at least 0", min_words));
   if (max_words < std::max<int64_t>(min_words, 1))
     errors.push_back(fmt::format("max_words is {}, must be at least min_words ({}) and 1", max_words, min_words));
+  if (max_sentences < 1) errors.push_back(fmt::format("max_sentences is {}, must be at least 1", max_sentences));
+  if (repeated_words < 0) errors.push_back(fmt::format("repeated_words is {}, must be at least 0", repeated_words));
   if (answer_words < 0) errors.push_back(fmt::format("answer_words is {}, must be at least 0", answer_words));
   if (prefix.find('\n') != std::string::npos) errors.emplace_back("prefix has a line end in it");
 }
@@ -143,6 +155,11 @@ std::optional<std::string> Annotator::fault_of_form(const std::string& role) con
   if (const auto found = found_by(not_a_role_, role)) return fmt::format("it holds more than a role (\"{}\")", *found);
   if (const int64_t words = count_words(role); words < checks.min_words || words > checks.max_words)
     return fmt::format("it has {} words, expected {} to {}", words, checks.min_words, checks.max_words);
+  if (checks.repeated_words > 0)
+    if (const auto run = repeated_run(role, static_cast<size_t>(checks.repeated_words)))
+      return fmt::format("it repeats itself (\"{}\")", *run);
+  if (const auto count = static_cast<int64_t>(sentences_of(role).size()); count > checks.max_sentences)
+    return fmt::format("it has {} sentences, expected at most {}", count, checks.max_sentences);
   return std::nullopt;
 }
 

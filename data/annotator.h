@@ -31,12 +31,14 @@ struct AnnotatorConfig {
     std::string prefix = "You are";
     int64_t min_words = 25, max_words = 120;
     std::vector<std::string> refusals, not_a_role;
-    int64_t answer_words = 8;
+    int64_t max_sentences = 6, repeated_words = 8, answer_words = 8;
     template <class F>
     void fields(F& f) {
       f("prefix", prefix, "how every role begins");
       f("min_words", min_words, "words of the shortest role");
       f("max_words", max_words, "words of the longest role");
+      f("max_sentences", max_sentences, "sentences of the longest role");
+      f("repeated_words", repeated_words, "this many words in a row that stand in a role twice are repetition; 0: any");
       f("refusals", refusals, "regular expressions that find a refusal");
       f("not_a_role", not_a_role, "regular expressions that find what is more than a role");
       f("answer_words", answer_words, "this many words in a row of the record's answer are answer text; 0: any");

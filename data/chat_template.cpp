@@ -313,6 +313,18 @@ std::vector<int32_t> ChatTemplate::encode_prompt(const std::vector<std::string>&
   return encoder.take();
 }
 
+std::string ChatTemplate::mark_before_answer(const Tokenizer& tokenizer) const {
+  std::string mark;
+  for (const Part& part : opening(system_)) {
+    if (part.kind == Part::Kind::kUser) mark.clear();
+    if (part.kind == Part::Kind::kText || part.kind == Part::Kind::kSpecial) mark += part.text;
+    if (part.kind == Part::Kind::kBos) mark += tokenizer.bos_text();
+    if (part.kind == Part::Kind::kEos) mark += tokenizer.eos_text();
+    if (part.kind == Part::Kind::kSystem) mark += system_;
+  }
+  return mark;
+}
+
 RoleAndAnswer ChatTemplate::split(const std::vector<int32_t>& output, const Tokenizer& tokenizer) const {
   const auto decode = [&](size_t count) {
     std::string text = tokenizer.decode({output.begin(), output.begin() + static_cast<std::ptrdiff_t>(count)}, false);

@@ -79,6 +79,9 @@ class ChatTemplate {
   std::vector<int32_t> encode_prompt(const std::vector<std::string>& turns, const std::optional<std::string>& system,
                                      const Tokenizer& tokenizer) const;
 
+  // What stands between the user's first turn and the assistant's, special tokens as they are written.
+  std::string mark_before_answer(const Tokenizer& tokenizer) const;
+
   // Tells the role from the answer in a generated sequence (without its EOS). There is a role if and only if the text
   // begins with the role prefix and a blank line follows within kMaxRoleTokens tokens.
   RoleAndAnswer split(const std::vector<int32_t>& output, const Tokenizer& tokenizer) const;

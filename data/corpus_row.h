@@ -12,8 +12,14 @@
 
 namespace spt {
 
-enum class RowPart { kContext, kRole, kTrained };
-const char* name_of(RowPart part);  // "context", "role", "trained"
+enum class RowPart { kContext, kUntrainedRole, kRole, kTrained };
+const char* name_of(RowPart part);  // "context", "untrained role", "role", "trained"
+inline bool is_role(RowPart part) {
+  return part == RowPart::kRole || part == RowPart::kUntrainedRole;
+}
+inline bool is_trained(RowPart part) {
+  return part == RowPart::kRole || part == RowPart::kTrained;
+}
 
 // Tokens [begin, end) of a row that belong together.
 struct RowSpan {
@@ -41,10 +47,14 @@ class RowReader {
 
  private:
   void mark_role(CorpusRow& row) const;
+  void mark_untrained_role(CorpusRow& row) const;
+  // Tokens from `begin` on that are a role with its blank line; 0: none.
+  int64_t role_tokens(const CorpusRow& row, int64_t begin) const;
 
   const Dataset& corpus_;
   const Tokenizer* tokenizer_;
   std::optional<ChatTemplate> chat_template_;  // of a role corpus that can be decoded
+  bool role_loss_ = true;
 };
 
 }  // namespace spt

@@ -19,11 +19,11 @@ CorpusStatistics corpus_statistics(const Dataset& corpus, const Tokenizer* token
     by_source[corpus.source(i)].push_back(static_cast<int64_t>(row.ids.size()));
     for (const RowSpan& span : row.spans) {
       const int64_t tokens = span.end - span.begin;
-      if (span.part != RowPart::kContext) found.trained_tokens += tokens;
-      if (span.part == RowPart::kRole) {
-        ++found.roles->examples;
-        found.roles->tokens += tokens;
-      }
+      if (is_trained(span.part)) found.trained_tokens += tokens;
+      if (!is_role(span.part)) continue;
+      ++found.roles->examples;
+      found.roles->tokens += tokens;
+      if (is_trained(span.part)) found.roles->trained += tokens;
     }
   }
   found.tokens = summarize(corpus.lengths());

@@ -16,6 +16,7 @@ namespace spt {
 struct RoleStatistics {
   int64_t examples = 0;  // whose first assistant turn begins with a role
   int64_t tokens = 0;    // of all roles, each with the blank line that ends it
+  int64_t trained = 0;   // of these tokens
 };
 
 struct CorpusStatistics {

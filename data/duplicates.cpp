@@ -112,6 +112,7 @@ std::vector<DuplicatePair> find_duplicates(const std::vector<std::string>& texts
 }
 
 DuplicatesStatistics report_duplicates(const DuplicatesConfig& config) {
+  require_no_device(config.out);
   std::error_code error;
   if (fs::exists(config.out, error) && !config.force)
     throw BadInput(fmt::format("{}: exists already: choose another --duplicates, or replace it with --force",

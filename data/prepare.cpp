@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <thread>
 #include <unordered_map>
 
@@ -20,6 +21,7 @@ namespace spt {
 namespace {
 
 constexpr size_t kPlacesShown = 5;
+constexpr size_t kSourcesKept = 20;
 constexpr size_t kBatchBytes = 1 << 18;  // of records that a thread takes at once
 
 // Records of one file that follow each other.
@@ -29,6 +31,31 @@ struct RecordBatch {
   std::vector<RecordLine> lines;
   RecordOptions options;
 };
+
+// Each path's last names, as few as make it differ from the others: the same for a study wherever its folder lies.
+std::vector<std::string> distinct_names(const std::vector<std::filesystem::path>& paths) {
+  const auto last_names = [](const std::filesystem::path& path, int count) {
+    std::filesystem::path names;
+    auto part = path.end();
+    for (int i = 0; i < count && part != path.begin(); ++i) names = names.empty() ? *--part : *--part / names;
+    return names.string();
+  };
+  std::vector<std::string> names;
+  for (const std::filesystem::path& path : paths) {
+    const std::filesystem::path own = std::filesystem::absolute(path).lexically_normal();
+    std::string name;
+    const auto is_another = [&](const std::filesystem::path& other, int count) {
+      const std::filesystem::path normal = std::filesystem::absolute(other).lexically_normal();
+      return normal == own || last_names(normal, count) != name;
+    };
+    for (int count = 1;; ++count) {
+      name = last_names(own, count);
+      if (std::ranges::all_of(paths, [&](const auto& other) { return is_another(other, count); })) break;
+    }
+    names.push_back(name);
+  }
+  return names;
+}
 
 // What the first reading keeps of a record for a moment.
 struct Summary {
@@ -44,11 +71,13 @@ class Preparation {
       : config_(config),
         threads_(config.threads > 0 ? static_cast<size_t>(config.threads)
                                     : std::max(1U, std::thread::hardware_concurrency())),
+        names_(distinct_names(config.inputs)),
         template_(with_system(chat_template, config.ablation.system)),
         tokenizer_(tokenizer),
         encoder_({config.arm, config.ablation, static_cast<size_t>(config.max_tokens)}, template_, tokenizer) {}
 
   PrepareStatistics run() {
+    template_.encode_prompt({"", "", ""}, std::nullopt, tokenizer_);  // a special token that lacks is no record's fault
     survey();
     SelectionConfig selection = config_.selection;
     selection.weights.resize(config_.inputs.size(), 1.0);
@@ -93,9 +122,8 @@ class Preparation {
   }
 
   std::string id_of(const Record& record, size_t input) const {
-    return config_.inputs.size() > 1 && !record.has_own_id
-               ? fmt::format("{}:{}", config_.inputs[input].filename().string(), record.line)
-               : record.id;
+    return config_.inputs.size() > 1 && !record.has_own_id ? fmt::format("{}:{}", names_[input], record.line)
+                                                           : record.id;
   }
 
   // Every record is checked and becomes a candidate.
@@ -114,6 +142,7 @@ class Preparation {
         [this](Summaries summaries) {
           for (Summary& summary : summaries.second) add_candidate(summaries.first, summary);
         });
+    require_sources();
     if (config_.arm == Arm::kRole && config_.missing_role == MissingRole::kError && statistics_.without_role > 0)
       throw BadInput(fmt::format(
           "{} of {} records have no role, the first: {}; write them with spt annotate, or leave these records out with "
@@ -121,11 +150,31 @@ class Preparation {
           statistics_.without_role, statistics_.records, fmt::join(places_without_role_, ", ")));
   }
 
+  // A source that no record has is a misspelt one.
+  void require_sources() const {
+    for (const std::string& wanted : config_.selection.sources) {
+      if (sources_.contains(wanted)) continue;
+      std::vector<std::string> there;
+      for (const std::string& source : sources_)
+        if (there.size() < kSourcesKept) there.push_back(source.empty() ? "\"\" (none is named)" : source);
+      throw BadInput(fmt::format("--select source={}: no record is of it; there are: {}{}", wanted,
+                                 fmt::join(there, ", "), sources_.size() > there.size() ? ", …" : ""));
+    }
+  }
+
+  // The first sources met, to be named, and those that are asked for.
+  void keep_source(const std::string& source) {
+    const std::vector<std::string>& wanted = config_.selection.sources;
+    if (wanted.empty()) return;
+    if (sources_.size() <= kSourcesKept || std::ranges::find(wanted, source) != wanted.end()) sources_.insert(source);
+  }
+
   void add_candidate(size_t input, Summary& summary) {
     ++statistics_.records;
     statistics_.dropped_trailing_turns += summary.dropped_trailing_turn;
     claim_id(summary.id, {input, summary.line});
     shape_.longest_id = std::max(shape_.longest_id, summary.id.size());
+    keep_source(summary.source);
     shape_.longest_source = std::max(shape_.longest_source, summary.source.size());
     const std::vector<std::string>& sources = config_.selection.sources;
     Candidate candidate{text_hash(summary.id, config_.selection.seed), input, true};
@@ -166,10 +215,18 @@ class Preparation {
       if (choices_[index].copies == 0 && !choices_[index].held_out) continue;
       Record record = parse_record(config_.inputs[batch.input], batch.lines[i], batch.options);
       if (!roles_.empty()) record.role = roles_[giver_[index]];
-      examples.push_back(
-          {index, {batch.input, record.line}, id_of(record, batch.input), record.source, encoder_.encode(record)});
+      const Place place{batch.input, record.line};
+      examples.push_back({index, place, id_of(record, batch.input), record.source, encode(record, place)});
     }
     return examples;
+  }
+
+  std::optional<PreparedExample> encode(const Record& record, const Place& place) const {
+    try {
+      return encoder_.encode(record);
+    } catch (const BadInput& error) {
+      throw BadInput(fmt::format("{}: {}", text(place), error.what()));
+    }
   }
 
   [[noreturn]] void throw_changed() const {
@@ -235,6 +292,8 @@ class Preparation {
       statistics.truncated += example.truncated;
       statistics.long_roles += example.long_role;
       statistics.without_restatement += example.without_restatement;
+      statistics_.beyond_model +=
+          config_.model_tokens > 0 && static_cast<int64_t>(example.ids.size()) > config_.model_tokens;
       statistics.longest = std::max(statistics.longest, static_cast<int64_t>(example.ids.size()));
       statistics.trained_tokens += std::count(example.trained.begin(), example.trained.end(), 1);
     }
@@ -264,12 +323,14 @@ class Preparation {
 
   const PrepareConfig& config_;
   const size_t threads_;
+  const std::vector<std::string> names_;  // of the inputs, in ids
   const ChatTemplate template_;
   const Tokenizer& tokenizer_;
   const ExampleEncoder encoder_;
   std::string source_sha256_;
   std::unordered_map<uint64_t, Place> places_;  // hash of an id → where it stands
   std::vector<std::string> places_without_role_;
+  std::set<std::string> sources_;
   std::vector<Candidate> candidates_;  // one a record
   std::vector<std::string> roles_;     // one a record, for shuffled roles only
   std::vector<Choice> choices_;

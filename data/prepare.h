@@ -33,6 +33,7 @@ struct PrepareConfig {
   RecordFormat format = RecordFormat::kAuto;
   MissingRole missing_role = MissingRole::kError;
   int64_t max_tokens = 2048;
+  int64_t model_tokens = 0;  // the longest example that the model takes; 0: not known
   int64_t shards = 1;
   int64_t threads = 0;        // that encode; 0: one a core
   SelectionConfig selection;  // an input without a weight counts once
@@ -44,8 +45,9 @@ struct PrepareStatistics {
   int64_t examples = 0;  // in the corpus
   int64_t tokens = 0;
   int64_t trained_tokens = 0;
-  int64_t longest = 0;    // tokens of the longest example
-  int64_t truncated = 0;  // examples cut at max_tokens; they have no EOS at their end
+  int64_t longest = 0;       // tokens of the longest example
+  int64_t beyond_model = 0;  // examples longer than model_tokens, those held out too
+  int64_t truncated = 0;     // examples cut at max_tokens; they have no EOS at their end
   int64_t dropped_too_long =
       0;  // no trained token within max_tokens; it depends on the first question alone, not on the arm
   int64_t dropped_without_role = 0;
@@ -58,9 +60,10 @@ struct PrepareStatistics {
 };
 
 // Throws BadInput and leaves no file: an existing `out` without `force`, an `out` that is an input or whose folder is
-// missing, an input that is no regular file, everything parse_record, choose and AblationConfig::check refuse, missing
-// roles (how many, and the first lines), an id that stands twice, no example left. With several inputs, a record
-// without an "id" is called FILE:LINE; copies of a record are ID, ID#2, ID#3, …
+// missing, an input that is no regular file or is given twice, a source that no record has, everything parse_record,
+// choose and AblationConfig::check refuse, missing roles (how many, and the first lines), an id that stands twice, no
+// example left. With several inputs, a record without an "id" is called FILE:LINE, where FILE is the input's name with
+// as many of its folders as tell it from the others; copies of a record are ID, ID#2, ID#3, …
 PrepareStatistics prepare(const PrepareConfig& config, const ChatTemplate& chat_template, const Tokenizer& tokenizer);
 
 }  // namespace spt

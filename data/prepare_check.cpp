@@ -5,6 +5,7 @@
 #include "base/durable.h"
 #include "base/error.h"
 #include "data/corpus.h"
+#include "data/utf8.h"
 
 namespace spt {
 namespace {
@@ -19,6 +20,8 @@ void check_range(const char* option, int64_t value, int64_t least, int64_t most)
 }
 
 void check_output(const char* option, const fs::path& out, const PrepareConfig& config) {
+  if (out.empty()) throw BadInput(fmt::format("{} is empty", option));
+  require_no_device(out);
   std::error_code error;
   const fs::path folder = out.has_parent_path() ? out.parent_path() : fs::path(".");
   if (!fs::is_directory(folder, error))
@@ -32,6 +35,21 @@ void check_output(const char* option, const fs::path& out, const PrepareConfig& 
     throw BadInput(
         fmt::format("{}: exists already: choose another {}, or replace it with --force", files[0].string(), option));
   require_writable(folder, option);
+}
+
+// Records of several files may be called by their file's name.
+void check_names(const std::vector<fs::path>& inputs) {
+  if (inputs.size() < 2) return;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (!is_utf8(fs::absolute(inputs[i]).string()))
+      throw BadInput(fmt::format("{}: the name is not UTF-8, and records without an id are called by it: rename it",
+                                 inputs[i].string()));
+    std::error_code error;
+    for (size_t other = 0; other < i; ++other)
+      if (fs::equivalent(inputs[i], inputs[other], error))
+        throw BadInput(fmt::format("{}: is given twice (as {}); --weight 2 takes each of its records twice",
+                                   inputs[i].string(), inputs[other].string()));
+  }
 }
 
 }  // namespace
@@ -54,6 +72,7 @@ void check_prepare(const PrepareConfig& config) {
     if (fs::absolute(config.valid_out).lexically_normal() == fs::absolute(config.out).lexically_normal())
       throw BadInput(fmt::format("{}: is --out and --valid-out at once", config.out.string()));
   }
+  check_names(config.inputs);
   for (const fs::path& input : config.inputs) {
     std::error_code error;
     const fs::file_status status = fs::status(input, error);

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "data/annotated_file.h"
 #include "data/records.h"
+#include "data/tokenizer_pattern.h"
 
 namespace spt {
 namespace {
@@ -58,6 +59,13 @@ std::string role_from(const std::string& description, const std::string& wording
   return role.replace(role.find("{}"), 2, text);
 }
 
+std::optional<std::string> third_person_in(const std::string& role) {
+  static const Regex pattern(R"((?i)(?<=[.,;:!?] )(they|their|he|she|his|her)\b[^.,;:!?]*)");
+  const std::vector<Span> found = pattern.find_all(role);
+  if (found.empty()) return std::nullopt;
+  return role.substr(found[0].begin, found[0].end - found[0].begin);
+}
+
 RoleFromStatistics write_roles_from(const RoleFromConfig& config) {
   check_wording(config.wording);
   if (config.limit < 0) throw BadInput(fmt::format("--limit is {}, must be at least 0 (all)", config.limit));
@@ -83,6 +91,8 @@ RoleFromStatistics write_roles_from(const RoleFromConfig& config) {
     } else {
       roles.push_back({line, role_from(description, config.wording), annotation});
       ++statistics.roles;
+      if (const auto clause = third_person_in(roles.back().role); clause && ++statistics.third_person == 1)
+        statistics.third_person_example = fmt::format("{}:{}: \"… {} …\"", config.input.string(), line, *clause);
     }
   }
   if (statistics.roles == 0 && statistics.no_role > 0)

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 namespace spt {
@@ -18,14 +19,20 @@ struct RoleFromConfig {
 
 struct RoleFromStatistics {
   int64_t records = 0;
-  int64_t roles = 0;    // from the field
-  int64_t kept = 0;     // had a role before
-  int64_t no_role = 0;  // the field is missing or empty
+  int64_t roles = 0;                 // from the field
+  int64_t kept = 0;                  // had a role before
+  int64_t no_role = 0;               // the field is missing or empty
+  int64_t third_person = 0;          // of `roles`: go on about the expert in the third person
+  std::string third_person_example;  // FILE:LINE and the words of the first of them
 };
 
 // The description by the wording: on one line, its leading article in lower case ("An expert in …" → "You are an expert
 // in …"), with a full stop at its end. One that begins with "You are" keeps its own words.
 std::string role_from(const std::string& description, const std::string& wording);
+
+// Where a role speaks of the expert in the third person ("You are a cook. They know …"): the first such clause. A
+// pronoun counts where it opens a clause; elsewhere it is mostly somebody else's ("You help people with their taxes").
+std::optional<std::string> third_person_in(const std::string& role);
 
 // Writes `out`: the records with "role" and "annotation": {"from": field, "wording"}. Throws BadInput before anything
 // is written: what RecordReader refuses, a field that is no text, a wording that yields no role, no record with the

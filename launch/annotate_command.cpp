@@ -12,6 +12,7 @@
 #include "data/role_from.h"
 #include "launch/annotate_checkpoint.h"
 #include "launch/commands.h"
+#include "launch/one_rank.h"
 
 namespace spt {
 namespace {
@@ -123,6 +124,7 @@ int dry_run(const Options& options, const Annotator& annotator) {
     for (size_t i = 0; i < prompt->turns.size(); ++i)
       fmt::print("[{}]\n{}\n", i % 2 == 0 ? "user" : "assistant", prompt->turns[i]);
   }
+  if (asked > most) fmt::print("--- and {} more; --limit N shows and counts the first N records alone\n", asked - most);
   fmt::print("--- nothing was asked\n");
   print_row("records", s.records);
   print_row("to ask for", asked);
@@ -173,7 +175,18 @@ int annotate_by_field(const Options& options) {
   print_row("roles from the field", s.roles);
   print_row("roles that were there", s.kept);
   print_row("without a role", s.no_role);
+  if (s.third_person > 0)
+    spdlog::warn(
+        "{} of {} roles go on in the third person, the first: {}\nTheir words are kept as they are: read some, and "
+        "reword the field where it matters, or let a model write the roles",
+        s.third_person, s.roles, s.third_person_example);
   return static_cast<int>(ExitStatus::kDone);
+}
+
+int run_alone(Options& options) {
+  if (options.dry_run) return dry_run(options, Annotator(options.annotator));
+  if (!options.role_from.empty()) return annotate_by_field(options);
+  return annotate_by_endpoint(options, Annotator(options.annotator));
 }
 
 int run(Options& options, int argc, char** argv) {
@@ -185,10 +198,14 @@ int run(Options& options, int argc, char** argv) {
     throw BadInput(fmt::format("{}: mesh.* and model.dtype are for --checkpoint", options.checkpoint.overrides[0]));
   for (const double price : {options.prices.in, options.prices.out})
     if (!(price >= 0 && std::isfinite(price))) throw BadInput(fmt::format("a price is {}, must be at least 0", price));
-  if (options.dry_run && !by_field) return dry_run(options, Annotator(options.annotator));
-  if (options.dry_run) throw BadInput("--dry-run is for what costs money or time: --role-from asks nothing");
-  if (by_field) return annotate_by_field(options);
-  if (by_endpoint) return annotate_by_endpoint(options, Annotator(options.annotator));
+  if (options.dry_run && by_field)
+    throw BadInput("--dry-run is for what costs money or time: --role-from asks nothing");
+  if (options.config.out.empty() && !options.dry_run) throw BadInput("--out is missing: the file for the result");
+  if (!by_checkpoint || options.dry_run)
+    return run_on_one_rank(argc, argv,
+                           by_endpoint ? "annotate --endpoint: --concurrency N is how many requests are under way"
+                                       : "annotate without --checkpoint has no work for more",
+                           [&] { return run_alone(options); });
   return run_distributed(argc, argv, [&](Runtime& runtime) { return annotate_by_ranks(options, runtime); });
 }
 
@@ -222,7 +239,7 @@ void add_annotate(CLI::App& app, Action& action) {
   const auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("annotate", "writes a role prompt for each record");
   command->add_option("input", options->config.input, "records, JSON lines (IN.jsonl)")->required();
-  command->add_option("--out", options->config.out, "the records with their roles (OUT.jsonl)")->required();
+  command->add_option("--out", options->config.out, "the records with their roles (OUT.jsonl)");
   add_endpoint_options(*command, *options);
   command->add_option("--checkpoint", options->checkpoint.folder,
                       "Hugging Face folder: the program's own generator answers");

@@ -29,7 +29,8 @@ constexpr rlim_t kMemory = rlim_t{2} << 30;  // bytes, above what the program's 
 constexpr size_t kMaxMessage = 1 << 16;
 
 // A sound file is unpacked and hashed at 100 MB/s and more; libhdf5 lets damage in its tables loop.
-std::chrono::seconds time_limit(const fs::path& path) {
+std::chrono::seconds time_limit(const fs::path& path, int64_t seconds) {
+  if (seconds > 0) return std::chrono::seconds(seconds);
   std::error_code error;
   const auto bytes = fs::file_size(path, error);
   return std::chrono::seconds(60 + (error ? 0 : bytes / 1'000'000));
@@ -111,16 +112,17 @@ class Child {
 
 }  // namespace
 
-void verify_corpus_apart(const fs::path& path) {
-  const auto seconds = time_limit(path);
-  Child child({"inspect", path.string(), kConfinedOption});
+void verify_corpus_apart(const fs::path& path, int64_t seconds) {
+  const auto most = time_limit(path, seconds);
+  Child child({"inspect", path.string(), kConfinedOption, "--verify-seconds", std::to_string(seconds)});
   std::string message;
   const auto refuse = [&](const std::string& how) {
     throw BadInput(
         fmt::format("{}: is damaged or hostile: the process that opened it {}; make it again with spt prepare",
                     path.string(), how));
   };
-  if (!child.read_all(seconds, message)) refuse(fmt::format("was not done after {} s", seconds.count()));
+  if (!child.read_all(most, message))
+    refuse(fmt::format("was not done after {} s (--verify-seconds N gives it more)", most.count()));
   const int status = child.wait();
   if (WIFSIGNALED(status)) refuse(fmt::format("crashed ({})", strsignal(WTERMSIG(status))));
   if (WEXITSTATUS(status) == static_cast<int>(ExitStatus::kBadInput)) throw BadInput(message);
@@ -129,10 +131,10 @@ void verify_corpus_apart(const fs::path& path) {
                            : fmt::format("failed: {}", message));
 }
 
-int verify_corpus_confined(const fs::path& path) {
+int verify_corpus_confined(const fs::path& path, int64_t seconds) {
   try {
     limit(RLIMIT_CORE, 0);
-    limit(RLIMIT_CPU, static_cast<rlim_t>(time_limit(path).count()));
+    limit(RLIMIT_CPU, static_cast<rlim_t>(time_limit(path, seconds).count()));
     limit(RLIMIT_AS, address_space_in_use() + kMemory);
     Dataset(path).verify();
     return static_cast<int>(ExitStatus::kDone);

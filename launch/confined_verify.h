@@ -2,6 +2,7 @@
 // with limits on its time and memory.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 
 namespace spt {
@@ -10,10 +11,11 @@ namespace spt {
 inline constexpr const char* kConfinedOption = "--confined";
 
 // Starts this program again to read the whole file and compare it with its checksums. Throws BadInput with what that
-// process found, or, when it crashed or ran into a limit, that the file is damaged or hostile.
-void verify_corpus_apart(const std::filesystem::path& path);
+// process found, or, when it crashed or ran into a limit, that the file is damaged or hostile. `seconds` is the limit
+// of its time, 0: 60 and one more a megabyte; that of its memory is 2 GB.
+void verify_corpus_apart(const std::filesystem::path& path, int64_t seconds);
 
 // What that process does: limits itself, verifies, prints a message for its parent; returns the exit status.
-int verify_corpus_confined(const std::filesystem::path& path);
+int verify_corpus_confined(const std::filesystem::path& path, int64_t seconds);
 
 }  // namespace spt

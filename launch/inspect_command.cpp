@@ -7,6 +7,7 @@
 #include "launch/commands.h"
 #include "launch/confined_verify.h"
 #include "launch/inspect_corpus.h"
+#include "launch/inspect_folder.h"
 #include "launch/inspect_print.h"
 #include "trainer/checkpoint_files.h"
 #include "trainer/describe.h"
@@ -16,16 +17,17 @@ namespace {
 
 namespace fs = std::filesystem;
 
-enum class Kind { kCorpus, kRecords, kCheckpoint, kRun, kModel };
+enum class Kind { kCorpus, kRecords, kCheckpoint, kRun, kEvaluation, kModel };
 
 Kind kind_of_folder(const fs::path& path) {
   if (fs::exists(path / kProgressFile) || step_of(path)) return Kind::kCheckpoint;
+  if (fs::exists(path / "results.json")) return Kind::kEvaluation;
   if (fs::exists(path / "manifest.json") || fs::exists(path / "metrics.jsonl")) return Kind::kRun;
   if (fs::exists(path / "config.json")) return Kind::kModel;
-  throw BadInput(fmt::format(
-      "{}: holds nothing to inspect; looked for {} (a checkpoint), manifest.json or metrics.jsonl (a run) and "
-      "config.json (a model)",
-      path.string(), kProgressFile));
+  throw BadInput(
+      fmt::format("{}: holds nothing to inspect; looked for {} (a checkpoint), manifest.json or metrics.jsonl (a run), "
+                  "results.json (an evaluation) and config.json (a model)",
+                  path.string(), kProgressFile));
 }
 
 Kind kind_of_file(const fs::path& path) {
@@ -56,7 +58,8 @@ void check_options(const InspectOptions& options, Kind kind) {
   const bool is_corpus = kind == Kind::kCorpus;
   refuse(!options.rows.empty() && !is_corpus, "--rows", "a corpus");
   refuse(!options.tokenizer.empty() && !is_corpus, "--tokenizer", "a corpus");
-  refuse(options.verify && kind == Kind::kRecords, "--verify", "what has checksums");
+  refuse(options.verify && (kind == Kind::kRecords || kind == Kind::kEvaluation), "--verify", "what has checksums");
+  refuse(options.verify_seconds != 0 && !is_corpus, "--verify-seconds", "a corpus");
   refuse(!options.against.empty() && !is_corpus && kind != Kind::kRecords, "--against", "a corpus or records");
 }
 
@@ -73,7 +76,12 @@ int run(const InspectOptions& options) {
   if (kind == Kind::kCorpus) inspect_corpus(options);
   if (kind == Kind::kRecords) inspect_records(options);
   if (kind == Kind::kCheckpoint) show(describe_checkpoint(options.path, options.verify), options.json);
-  if (kind == Kind::kRun) show(describe_run(options.path, options.verify), options.json);
+  if (kind == Kind::kRun) {
+    nlohmann::ordered_json facts = describe_run(options.path, options.verify);
+    facts["config"] = typed_config(options.path);
+    show(facts, options.json);
+  }
+  if (kind == Kind::kEvaluation) show(describe_evaluation(options.path), options.json);
   if (kind == Kind::kModel) show(describe_model(options.path, options.verify), options.json);
   return static_cast<int>(ExitStatus::kDone);
 }
@@ -81,16 +89,24 @@ int run(const InspectOptions& options) {
 }  // namespace
 
 void add_inspect(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand("inspect", "shows a corpus, records, a checkpoint, a run or a model folder");
+  CLI::App* command =
+      app.add_subcommand("inspect", "shows a corpus, records, a checkpoint, a run, an evaluation or a model folder");
   auto options = std::make_shared<InspectOptions>();
   auto confined = std::make_shared<bool>(false);
-  command->add_option("path", options->path, "corpus.h5, records.jsonl, or the folder of a checkpoint, run or model")
+  command
+      ->add_option("path", options->path,
+                   "corpus.h5, records.jsonl, or the folder of a checkpoint, run, evaluation or model")
       ->required();
   command->add_option("--rows", options->rows, "rows A to B-1 (A:B) of a corpus, from 0");
   command->add_option("--tokenizer", options->tokenizer, "folder of the corpus's tokenizer: shows text instead of ids");
   command->add_flag("--json", options->json, "as JSON");
   command->add_flag("--verify", options->verify,
                     "reads everything: a corpus's or checkpoint's checksums, a model's weights");
+  command
+      ->add_option("--verify-seconds", options->verify_seconds,
+                   "of --verify: the time it may take; 0: 60 and one more for each MB of the corpus")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
   command->add_option("--against", options->against,
                       "task files: which of their questions share words with which record");
   command->add_option("--data-root", options->data_root, "folder below which the tasks' data lie")
@@ -104,7 +120,7 @@ void add_inspect(CLI::App& app, Action& action) {
       "  spt inspect runs/tiny");
   command->callback([options, confined, &action] {
     action = [options, confined](int, char**) {
-      return *confined ? verify_corpus_confined(options->path) : run(*options);
+      return *confined ? verify_corpus_confined(options->path, options->verify_seconds) : run(*options);
     };
   });
 }

@@ -48,7 +48,7 @@ void add_statistics(const CorpusStatistics& found, ordered_json& out) {
     out["roles"] = {{"examples", found.roles->examples},
                     {"share_of_examples", share(found.roles->examples, found.tokens.count)},
                     {"tokens", found.roles->tokens},
-                    {"share_of_trained_tokens", share(found.roles->tokens, found.trained_tokens)}};
+                    {"share_of_trained_tokens", share(found.roles->trained, found.trained_tokens)}};
   const auto row = [](const std::string& source, const Lengths& tokens) {
     return ordered_json{{"source", source},  {"examples", tokens.count}, {"tokens", tokens.total}, {"p5", tokens.p5},
                         {"p50", tokens.p50}, {"p95", tokens.p95},        {"max", tokens.max}};
@@ -102,6 +102,8 @@ fmt::text_style style_of(RowPart part) {
   switch (part) {
     case RowPart::kContext:
       return fmt::fg(fmt::terminal_color::blue);
+    case RowPart::kUntrainedRole:
+      return fmt::fg(fmt::terminal_color::cyan);
     case RowPart::kRole:
       return fmt::fg(fmt::terminal_color::cyan) | fmt::emphasis::underline;
     case RowPart::kTrained:
@@ -150,7 +152,7 @@ ordered_json overlaps_of(const InspectOptions& options, const Dataset& corpus, c
 
 void inspect_corpus(const InspectOptions& options) {
   // Whole and unchanged, as a process found that could afford to crash; only then is it opened here.
-  if (options.verify) verify_corpus_apart(options.path);
+  if (options.verify) verify_corpus_apart(options.path, options.verify_seconds);
   const Dataset corpus(options.path);
   std::unique_ptr<Tokenizer> tokenizer;
   if (!options.tokenizer.empty()) {

@@ -13,6 +13,7 @@ struct InspectOptions {
   std::filesystem::path path, tokenizer;
   std::string rows;
   bool json = false, verify = false;
+  int64_t verify_seconds = 0;                  // 0: by the file's size
   std::vector<std::filesystem::path> against;  // task files
   std::filesystem::path data_root = ".";
   int64_t ngram = 13;

@@ -1,6 +1,9 @@
+#include <algorithm>
+#include <fstream>
 #include <memory>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
 #include "base/error.h"
@@ -9,6 +12,7 @@
 #include "data/prepare.h"
 #include "data/prepare_check.h"
 #include "launch/commands.h"
+#include "launch/one_rank.h"
 #include "launch/options.h"
 
 namespace spt {
@@ -56,9 +60,23 @@ void warn(const PrepareConfig& config, const PrepareStatistics& s) {
         "them: give "
         "--missing-role drop to both, or spt compare will refuse the pair",
         s.without_role, s.records);
+  if (s.beyond_model > 0)
+    spdlog::warn(
+        "{} examples hold more than the {} tokens that the model takes (max_position_embeddings of the tokenizer's "
+        "folder), and training it refuses them: --max-tokens {} cuts them",
+        s.beyond_model, config.model_tokens, config.model_tokens);
   if (s.long_roles > 0)
     spdlog::warn("{} roles are longer than {} tokens: generation does not recognise a role of that length",
                  s.long_roles, kMaxRoleTokens);
+}
+
+// max_position_embeddings of the model whose folder the tokenizer lies in; 0 where no model does.
+int64_t model_tokens(const std::filesystem::path& folder) {
+  std::ifstream file(folder / "config.json");
+  const auto config = nlohmann::json::parse(file, nullptr, false);
+  if (!config.is_object() || !config.contains("max_position_embeddings")) return 0;
+  const auto& value = config["max_position_embeddings"];
+  return value.is_number_integer() ? std::max<int64_t>(0, value.get<int64_t>()) : 0;
 }
 
 int run(Options& options) {
@@ -75,8 +93,16 @@ int run(Options& options) {
   config.ablation.role_loss = !options.no_role_loss;
   if (options.duplicates.empty() && !options.duplicates_with.empty())
     throw BadInput("--duplicates-with needs --duplicates, the report to write");
+  const auto normal = [](const std::filesystem::path& path) {
+    return std::filesystem::absolute(path).lexically_normal();
+  };
+  for (const auto& [option, path] :
+       {std::pair("--out", options.config.out), std::pair("--valid-out", options.config.valid_out)})
+    if (!options.duplicates.empty() && !path.empty() && normal(path) == normal(options.duplicates))
+      throw BadInput(fmt::format("{}: is {} and --duplicates at once", path.string(), option));
   const ChatTemplate chat_template = ChatTemplate::load(options.chat_template);
   const auto tokenizer = load_tokenizer(options.tokenizer);
+  config.model_tokens = model_tokens(options.tokenizer);
   check_prepare(config);
   if (!options.duplicates.empty()) report(options);
   const PrepareStatistics statistics = prepare(config, chat_template, *tokenizer);
@@ -104,13 +130,15 @@ void add_prepare(CLI::App& app, Action& action) {
       ->capture_default_str();
   command
       ->add_option("--weight", options->config.selection.weights,
-                   "how often an input counts, in the order of the inputs: 2 takes each record twice, 0.5 half of them")
+                   "how often an input counts, given once for each, in their order: 2 takes each record twice, 0.5 half")
       ->allow_extra_args(false);
   command
       ->add_option("--select", options->select,
                    "source=NAME, first=N, random=N or random=SHARE; several apply in this order")
       ->allow_extra_args(false);
   command->add_option("--seed", options->config.selection.seed, "of all that is chosen at random")
+      ->check(CLI::Range(0.0, 9.2e18))  // a negative number would wrap
+
       ->capture_default_str();
   command->add_option("--valid", options->valid, "so many records (N or a share) are held out, the same in every arm");
   command->add_option("--valid-out", options->config.valid_out, "the corpus of what --valid holds out");
@@ -137,7 +165,12 @@ void add_prepare(CLI::App& app, Action& action) {
       "  spt prepare lima_role.jsonl --tokenizer models/llama2 --arm plain --out lima_plain.h5\n"
       "  spt prepare lima_role.jsonl --tokenizer models/llama2 --out 250.h5 --select random=250 --valid 50 --valid-out "
       "valid.h5");
-  command->callback([options, &action] { action = [options](int, char**) { return run(*options); }; });
+  command->callback([options, &action] {
+    action = [options](int argc, char** argv) {
+      return run_on_one_rank(argc, argv, "prepare: --threads N is how many cores it takes",
+                             [&] { return run(*options); });
+    };
+  });
 }
 
 }  // namespace spt

@@ -23,7 +23,7 @@ class RunLock {
   RunLock& operator=(const RunLock&) = delete;
 
   // Throws Failure when another run has taken the folder over (this process was silent for a minute), or the lock is
-  // gone because somebody removed it or moved the folder: to be asked before anything is written.
+  // gone because somebody removed it or moved the folder: to be asked after every step and before anything is written.
   void require_held() const;
 
  private:

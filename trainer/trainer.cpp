@@ -331,6 +331,7 @@ void Trainer::save(int64_t step) {
 }
 
 bool Trainer::should_stop() {
+  if (lock_) lock_->require_held();
   std::error_code unknown;  // a network file system that does not answer asks for nothing
   const bool asked = stop_requested() || (runtime_.rank() == 0 && fs::exists(config_.run.dir / "STOP", unknown));
   at::Tensor any = at::full({}, int64_t{asked}, at::kLong);

@@ -27,6 +27,8 @@ constexpr const char* kAnnotator =
     "  max_words: 12\n"
     "  refusals: ['(?i)\\bsorry\\b']\n"
     "  not_a_role: ['```', '^- ']\n"
+    "  max_sentences: 3\n"
+    "  repeated_words: 4\n"
     "  answer_words: 3\n"
     "neutral: {role: You are by hand, answers: ['\\AIt is illegal'], ids: [r7]}\n";
 
@@ -88,6 +90,24 @@ TEST_F(AnnotatorFile, FaultOf_NamesWhatIsWrong) {
   EXPECT_EQ(fault("You are 3 4 5 6 7 8 9 10 11 12 13"), "it has 13 words, expected 3 to 12");
 }
 
+TEST_F(AnnotatorFile, FaultOf_FindsRepetition) {
+  EXPECT_EQ(fault("You are a the the the the."), "none");
+  EXPECT_EQ(fault("You are a the the the the the."), "it repeats itself (\"the the the the\")");
+  EXPECT_EQ(fault("You are a cook. You ARE a cook!"), "it repeats itself (\"you are a cook\")");
+  EXPECT_EQ(fault("You are a cook. You are a baker."), "none");
+}
+
+TEST_F(AnnotatorFile, FaultOf_CountsSentences) {
+  EXPECT_EQ(fault("You are one. You cook! Do you? "), "none");
+  EXPECT_EQ(fault("You are one. You cook! Do you? Yes."), "it has 4 sentences, expected at most 3");
+}
+
+TEST_F(AnnotatorFile, FaultOf_LooksForNoRepetitionWhereThatIsSwitchedOff) {
+  std::string yaml = kAnnotator;
+  yaml.replace(yaml.find("repeated_words: 4"), 17, "repeated_words: 0");
+  EXPECT_EQ(load(yaml).fault_of("You are a the the the the the.", record("q", "a")), std::nullopt);
+}
+
 TEST_F(AnnotatorFile, FaultOf_FindsTheAnswersWordsWhateverTheirPunctuation) {
   EXPECT_EQ(fault("You are: RINSE the rice, twice.", record("q", "First rinse the rice and wait")),
             "it holds answer text (\"rinse the rice\")");
@@ -116,6 +136,12 @@ TEST_F(AnnotatorFile, Load_RefusesWhatCannotWorkWithTheLine) {
   EXPECT_THAT(error_with("{fault}", "{fault}{fault}"), AllOf(HasSubstr("a.yaml:4"), HasSubstr("{fault} 2 times")));
   EXPECT_THAT(error_with("'```'", "'(a'"), AllOf(HasSubstr("a.yaml:9: checks.not_a_role"), HasSubstr("(a")));
   EXPECT_THAT(error_with("max_words: 12", "max_words: 2"), AllOf(HasSubstr("a.yaml:7"), HasSubstr("min_words")));
+  EXPECT_THAT(error_with("max_sentences: 3", "max_sentences: 0"),
+              AllOf(HasSubstr("a.yaml:10: checks.max_sentences is 0"), HasSubstr("at least 1")));
+  EXPECT_THAT(error_with("repeated_words: 4", "repeated_words: -1"),
+              AllOf(HasSubstr("a.yaml:11: checks.repeated_words is -1"), HasSubstr("at least 0")));
+  EXPECT_THAT(error_with("You are by hand", "You are by hand by hand by hand"),
+              AllOf(HasSubstr("neutral.role"), HasSubstr("repeats itself")));
   EXPECT_THAT(error_with("You are one", "You are"), AllOf(HasSubstr("a.yaml:2: example.role"), HasSubstr("2 words")));
   EXPECT_THAT(error_with("role: You are by hand, ", ""), HasSubstr("neutral.role is missing"));
   EXPECT_THAT(error_with("checks:", "attempts: 0\nchecks:"), HasSubstr("attempts is 0"));
@@ -137,6 +163,23 @@ TEST(AnnotatorOfTheProject, FaultOf_FindsTheUsualRefusalsAndAnswers) {
   for (const char* tail : {"\n```c", "\n- first", "\n1. first", "\n## Answer", " The answer is 42."})
     EXPECT_THAT(annotator.fault_of(role + tail, record("q", "a")), Optional(HasSubstr("more than a role"))) << tail;
   EXPECT_EQ(annotator.fault_of(role, record("q", "a")), std::nullopt);
+}
+
+TEST(AnnotatorOfTheProject, FaultOf_RefusesWhatDegenerateModelsWrite) {
+  const Annotator annotator(SPT_SOURCE_DIR "/configs/annotators/role_prompt.yaml");
+  const auto times = [](int count, const std::string& text) {
+    std::string all;
+    for (int i = 0; i < count; ++i) all += text;
+    return all;
+  };
+  for (const std::string& text :
+       {"You are a" + times(40, " the"), "You are an expert" + times(12, " in the field of"),
+        times(4, "You are an expert who knows this field well. "), times(14, "You are kind. ")})
+    EXPECT_THAT(annotator.fault_of(text, record("q", "a")), Optional(HasSubstr("repeats itself"))) << text;
+  EXPECT_THAT(annotator.fault_of("You are a cook. You know rice. You know beans and what they need. You like salt. You "
+                                 "often stir. You never burn what is in a pan. The user wants soup.",
+                                 record("q", "a")),
+              Optional(HasSubstr("7 sentences")));
 }
 
 }  // namespace

@@ -254,6 +254,71 @@ TEST_F(Prepare, SeveralFiles_GiveIdsWithTheirNames) {
   EXPECT_EQ(Dataset(made.out).info().source_sha256, sha256_hex(kTwoRecords + folder_.get("more.jsonl")));
 }
 
+TEST_F(Prepare, FilesOfOneName_GiveIdsWithAsManyFoldersAsTellThemApart) {
+  for (const char* folder : {"one/data", "two/data", "two/more"}) std::filesystem::create_directories(folder_ / folder);
+  PrepareConfig made = config(kTwoRecords);
+  made.inputs = {folder_.put("one/data/in.jsonl", kTwoRecords), folder_ / "one/../two/data/in.jsonl",
+                 folder_.put("two/more/in.jsonl", kTwoRecords), folder_.put("other.jsonl", kTwoRecords)};
+  folder_.put("two/data/in.jsonl", kTwoRecords);
+  run(made);
+  EXPECT_THAT(ids(),
+              ElementsAre("one/data/in.jsonl:1", "one/data/in.jsonl:2", "two/data/in.jsonl:1", "two/data/in.jsonl:2",
+                          "more/in.jsonl:1", "more/in.jsonl:2", "other.jsonl:1", "other.jsonl:2"));
+}
+
+TEST_F(Prepare, AFileGivenTwice_IsRefusedWithTheWeight) {
+  PrepareConfig made = config(kTwoRecords);
+  made.inputs.push_back(folder_ / "./in.jsonl");
+  EXPECT_THAT(error(made), AllOf(HasSubstr("in.jsonl: is given twice"), HasSubstr("--weight 2")));
+}
+
+TEST_F(Prepare, AFileNameThatIsNotUtf8_IsRefusedWhereIdsWouldHaveIt) {
+  PrepareConfig made = config(kTwoRecords);
+  const auto strange = folder_.put("caf\xE9.jsonl", kTwoRecords);
+  made.inputs.push_back(strange);
+  EXPECT_THAT(error(made), HasSubstr("the name is not UTF-8"));
+  made.inputs = {strange};
+  run(made);
+  EXPECT_THAT(ids(), ElementsAre("1", "2"));
+}
+
+TEST_F(Prepare, ExamplesLongerThanTheModelTakes_AreCountedInBothParts) {
+  PrepareConfig made = config(kTwoRecords);  // 23 and 31 tokens
+  made.selection.valid = parse_amount("--valid", "1");
+  made.valid_out = folder_ / "valid.h5";
+  made.force = true;
+  for (const auto& [model_tokens, expected] : {std::pair(0, 0), std::pair(22, 2), std::pair(23, 1), std::pair(31, 0)}) {
+    made.model_tokens = model_tokens;
+    EXPECT_EQ(run(made).beyond_model, expected) << model_tokens;
+  }
+}
+
+TEST_F(Prepare, ATextThatTheTokenizerRefuses_IsNamedByItsPlace) {
+  class Refusing : public FakeTokenizer {
+    std::vector<int32_t> encode(std::string_view text, bool at_start) const override {
+      if (text.find("a3") != std::string_view::npos) throw BadInput("a text is bad");
+      return FakeTokenizer::encode(text, at_start);
+    }
+  };
+  try {
+    prepare(config(kTwoRecords), template_, Refusing());
+    FAIL();
+  } catch (const BadInput& bad) {
+    EXPECT_THAT(bad.what(), HasSubstr("in.jsonl:2: a text is bad"));
+  }
+}
+
+TEST_F(Prepare, ASpecialTokenThatLacks_IsNotTheFirstRecordsFault) {
+  const ChatTemplate special = ChatTemplate::parse(
+      "system: S\nstart: \"{system}{user}{special:<x>}\"\nanswer: \"{assistant}{eos}\"\nnext: \"{user}:\"\n", "t.yaml");
+  try {
+    prepare(config(kTwoRecords), special, tokenizer_);
+    FAIL();
+  } catch (const BadInput& bad) {
+    EXPECT_THAT(bad.what(), AllOf(HasSubstr("t.yaml: the tokenizer has no special token"), Not(HasSubstr("in.jsonl"))));
+  }
+}
+
 TEST_F(Prepare, AnIdThatStandsTwice_IsRefused) {
   EXPECT_THAT(error(config("{\"conversations\": [\"q\", \"a\"], \"role\": \"You are A.\"}\n"
                            "{\"id\": 1, \"conversations\": [\"q\", \"a\"], \"role\": \"You are A.\"}\n")),
@@ -344,9 +409,28 @@ TEST_F(Prepare, Source_ChoosesItsRecords) {
   made.selection.sources = {"x"};
   EXPECT_EQ(run(made).records, 2);
   EXPECT_THAT(ids(), ElementsAre("1"));
-  made.selection.sources = {"none"};
+  made.selection.sources = {"x", ""};
   made.force = true;
-  EXPECT_THAT(error(made), HasSubstr("no example is left of 2 records"));
+  run(made);
+  EXPECT_THAT(ids(), ElementsAre("1", "2"));
+}
+
+TEST_F(Prepare, ASourceThatNoRecordHas_IsRefusedWithThoseThereAre) {
+  PrepareConfig made = config(kTwoRecords);
+  made.selection.sources = {"x", "y"};
+  EXPECT_THAT(error(made), AllOf(HasSubstr("--select source=y: no record is of it"), HasSubstr("there are: \"\" "),
+                                 HasSubstr(", x"), Not(HasSubstr("…"))));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "out.h5"));
+  std::string many;
+  for (int i = 0; i < 30; ++i)
+    many += fmt::format("{{\"conversations\": [\"q\", \"a\"], \"role\": \"You are A.\", \"source\": \"s{:02}\"}}\n", i);
+  made = config(many);
+  made.selection.sources = {"s29"};  // beyond those that are kept to be named
+  run(made);
+  EXPECT_THAT(ids(), ElementsAre("30"));
+  made.force = true;
+  made.selection.sources = {"s30"};
+  EXPECT_THAT(error(made), AllOf(HasSubstr("s00, s01"), HasSubstr("…"), Not(HasSubstr("s29"))));
 }
 
 TEST_F(Prepare, Weights_GiveCopiesIdsOfTheirOwn) {

@@ -26,5 +26,14 @@ TEST(RoleFrom, TheWordingStandsAround) {
   EXPECT_EQ(role_from("You are a cook", "You are {} Answer well."), "You are a cook.");
 }
 
+TEST(RoleFrom, TheThirdPersonIsFoundWhereItOpensAClause) {
+  EXPECT_EQ(third_person_in("You are a cook. They know rice, and salt."), "They know rice");
+  EXPECT_EQ(third_person_in("You are a poet, he, of old."), "he");
+  EXPECT_EQ(third_person_in("You are a cook; their work is known."), "their work is known");
+  for (const char* role : {"You are a cook.", "You are a cook. You help people with their taxes.",
+                           "You are a theorist, theirs alone.", "You are a guide. Hers is the way."})
+    EXPECT_EQ(third_person_in(role), std::nullopt) << role;
+}
+
 }  // namespace
 }  // namespace spt

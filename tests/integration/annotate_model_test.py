@@ -1,6 +1,7 @@
 """spt annotate without an endpoint: by a checkpoint on any number of ranks, and from a field of persona data."""
 import json
 import os
+import re
 import signal
 import subprocess
 import unittest
@@ -122,6 +123,8 @@ class RoleFromTest(AnnotateTest):
         self.assertEqual(self.roles(), ["You are an expert in birds. They know them.", "You are a cook.", None, None, "You are a tailor."])
         self.assertEqual(read_lines(self.out)[0]["annotation"], {"from": "respondent", "wording": "You are {}"})
         self.assertRegex(output, r"without a role +2\b")
+        self.assertEqual(len(re.findall(r"(?m) warn\w* ", output)), 1, output)
+        self.assertIn(f"1 of 3 roles go on in the third person, the first: {records}:1: \"… They know them …\"", output)
         self.assertRegex(self.spt("prepare", self.out, "--tokenizer", TINY_MODEL, "--missing-role", "drop", "--out", self.folder / "c.h5"), r"examples +3\b")
 
     def test_bad_fields_wordings_and_outputs_are_refused(self):
@@ -137,6 +140,7 @@ class RoleFromTest(AnnotateTest):
         self.assertEqual(self.out.read_text(), "mine\n")
         self.convert(records, "--role-from", "source", "--role-wording", "You are someone from {}", "--force")
         self.assertEqual(self.roles(), ["You are someone from made."] * 2)
+        self.assertNotIn("third person", self.convert(records, "--role-from", "source", "--force"))
 
     @unittest.skipUnless(PERSONAS.exists(), f"{PERSONAS} is not here")
     def test_limas_personas_become_a_file_that_can_be_prepared(self):

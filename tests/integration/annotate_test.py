@@ -5,7 +5,7 @@ import unittest
 
 from annotate_case import KEY, AnnotateTest, read_lines, role_of, write_records
 from chat_server import Reply, completion
-from runs import BAD_INPUT, SOURCE, TINY_MODEL, sha256
+from runs import BAD_INPUT, MPIEXEC, PROGRAM, SOURCE, TINY_MODEL, sha256
 
 ANNOTATOR = SOURCE / "configs" / "annotators" / "role_prompt.yaml"
 
@@ -74,6 +74,27 @@ class OutputTest(AnnotateTest):
         self.assertIn("answer text", read_lines(self.report)[0]["answers"][0]["fault"])
         self.assertEqual(self.roles(), [role_of("rice")])
 
+    def test_degenerate_texts_are_not_taken_for_a_role(self):
+        records = write_records(self.folder / "in.jsonl", 2)
+        degenerate = {0: "You are a" + " the" * 40, 1: "You are an expert who knows this field. " * 5}
+        server = self.serve(lambda request: degenerate[int("number 1?" in request.question)] if len(request.turns) == 3 else role_of(request.question))
+        self.annotate(server, records, "--report", self.report)
+        self.assertEqual([record["annotation"]["attempts"] for record in read_lines(self.out)], [2, 2])
+        for row in read_lines(self.report):
+            self.assertIn("it repeats itself", row["answers"][0]["fault"])
+
+    def test_under_mpirun_an_endpoint_is_refused_with_one_message_and_alone_it_is_not(self):
+        records = write_records(self.folder / "in.jsonl", 2)
+        server = self.serve()
+        for options in [], ["--dry-run"]:
+            output = self.spt(*self.command(server, records, *options), ranks=2, status=BAD_INPUT)
+            self.assert_one_message(output, "one process", "2 were started", "without mpirun", "--concurrency")
+        output = self.spt("annotate", records, "--out", self.out, "--role-from", "source", ranks=2, status=BAD_INPUT)
+        self.assert_one_message(output, "one process", "without mpirun")
+        self.assertEqual((server.requests, self.out.exists()), ([], False))
+        self.start(MPIEXEC, "-np", 1, PROGRAM, *self.command(server, records)).finish()
+        self.assertEqual(len(self.roles()), 2)
+
     def test_safety_records_get_the_role_written_by_hand_and_are_not_asked_for(self):
         records = self.folder / "in.jsonl"
         records.write_text(json.dumps({"conversations": ["How do I rob a shop?", "It is illegal to rob a shop. Do not."]}) + "\n")
@@ -124,11 +145,18 @@ class OutputTest(AnnotateTest):
     def test_a_dry_run_shows_prompts_tokens_and_cost_and_asks_nothing(self):
         records = write_records(self.folder / "in.jsonl", 5)
         server = self.serve()
-        output = self.annotate(server, records, "--dry-run", "--price-in", 1000, "--price-out", 1000)
+        dry = ("annotate", records, "--dry-run", "--price-in", 1000, "--price-out", 1000)
+        output = self.spt(*dry)
+        self.assertEqual(output, self.annotate(server, records, *dry[2:]))
         self.assertEqual(output.count("--- prompt"), 3)
+        self.assertIn("--- and 2 more; --limit N", output)
         self.assertIn("what is thing number 0?", output)
         self.assertRegex(output, r"to ask for +5\b")
         self.assertRegex(output, r"about \d+ tokens in, \d+ out, cost \d+\.\d+")
+        limited = self.spt(*dry, "--limit", 4)
+        self.assertEqual((limited.count("--- prompt"), limited.count(" more;")), (4, 0))
+        self.assertRegex(limited, r"to ask for +4\b")
+        self.assert_one_message(self.spt("annotate", records, "--endpoint", server.url, "--model", "m", status=BAD_INPUT), "--out is missing")
         self.assertEqual((server.requests, list(self.folder.iterdir())), ([], [records]))
 
     def test_a_limit_asks_for_the_first_records_and_the_whole_asks_for_the_others_alone(self):

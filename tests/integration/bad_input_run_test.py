@@ -202,7 +202,8 @@ class Failures(Case):
         for ranks in (1, 2):
             with self.subTest(ranks=ranks):
                 run = self.folder / f"run-{ranks}"
-                job = self.start_spt(*self.training(run, "model.init=random", "train.steps=100000", path=self.architecture), ranks=ranks)
+                job = self.start_spt(*self.training(run, "model.init=random", "train.steps=100000", "checkpoint.every_steps=100000", path=self.architecture),
+                                     ranks=ranks)
                 wait_until(lambda: (run / "metrics.jsonl").exists() or job.status is not None, "it trains")
                 run.rename(self.folder / f"moved-{ranks}")
                 self.assertEqual(job.finish(), 2, job.output)

@@ -1,4 +1,5 @@
 """spt inspect: corpora, records, checkpoints, runs, models; what is damaged; overlap with benchmarks."""
+import ctypes
 import gzip
 import json
 import os
@@ -8,6 +9,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import time
 import unittest
 
 from runs import BAD_INPUT, DONE, PROGRAM, JobTest, make_corpus, make_small_model, sample_records, wait_until
@@ -18,6 +20,31 @@ QUESTION = "A robe takes two bolts of blue fiber and half that much white fiber,
 def jsonl(path, *records):
     path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     return path
+
+
+def grow(path, **sets):
+    """Gives data sets of a corpus another size, as a number or by new elements; what is not written takes no room in the file."""
+    library = ctypes.CDLL(re.search(r"(/\S*libhdf5\S*)", subprocess.run(["ldd", PROGRAM], check=True, capture_output=True, text=True).stdout)[1])
+    number = ctypes.c_int64
+
+    def call(name, *arguments, result=number):
+        function = getattr(library, name)
+        function.restype = result
+        found = function(*arguments)
+        assert found >= 0, name
+        return found
+    call("H5open", result=ctypes.c_int)
+    native = number.in_dll(library, "H5T_NATIVE_INT64_g")
+    file = number(call("H5Fopen", os.fsencode(path), ctypes.c_uint(1), number(0)))  # to be written
+    for name, value in sets.items():
+        elements = None if isinstance(value, int) else (ctypes.c_int64 * len(value))(*value)
+        data_set = number(call("H5Dopen2", file, name.encode(), number(0)))
+        call("H5Dset_extent", data_set, ctypes.byref(ctypes.c_uint64(value if elements is None else len(value))), result=ctypes.c_int)
+        if elements is not None:
+            call("H5Dwrite", data_set, native, number(0), number(0), number(0), elements, result=ctypes.c_int)
+        call("H5Dclose", data_set, result=ctypes.c_int)
+    call("H5Fclose", file, result=ctypes.c_int)
+    os.truncate(path, 1 << 28)  # a hole: what a file may claim to hold grows with its size
 
 
 class InspectTest(JobTest):
@@ -111,6 +138,37 @@ class InspectTest(JobTest):
         self.refused(copy, "--verify", says=[copy, "damaged"])
         copy.write_bytes(bytes(data[:len(data) // 2]))
         self.refused(copy, "--verify", says=[copy, "truncated"])
+
+    def test_a_role_that_is_not_trained_is_told_from_the_context(self):
+        with_loss = self.inspect(self.corpus, "--tokenizer", self.model, "--rows", "0:24")
+        path = self.folder / "c.h5"
+        self.spt("prepare", self.records, "--tokenizer", self.model, "--max-tokens", 160, "--no-role-loss", "--out", path)
+        found = self.inspect(path, "--tokenizer", self.model, "--rows", "0:24")
+
+        def roles(facts):
+            return [span["text"] for row in facts["rows"] for span in row["spans"] if "role" in span["part"]]
+        self.assertEqual(roles(found), roles(with_loss))
+        self.assertEqual({span["part"] for row in found["rows"] for span in row["spans"]}, {"context", "untrained role", "trained"})
+        self.assertEqual((found["roles"]["tokens"], found["roles"]["examples"], found["roles"]["share_of_trained_tokens"]), (with_loss["roles"]["tokens"], 24, 0))
+        self.assertEqual(found["trained_tokens"], with_loss["trained_tokens"] - with_loss["roles"]["tokens"])
+        self.assertIn("[untrained role]  You are", self.text(path, "--tokenizer", self.model, "--rows", "0"))
+
+    def test_a_corpus_that_takes_too_much_memory_or_time_is_bad_input(self):
+        large = self.copy(self.corpus)
+        grow(large, offsets=1 << 29)  # 4 GB of them
+        self.refused(large, "--verify", says=[large, "damaged or hostile", "more than 2 GB of memory"])
+        long = self.folder / "long.h5"
+        examples = 10_000  # of 4 M tokens each, none of which stands in the file
+        shutil.copy(self.max_tokens_corpus(), long)
+        grow(long, offsets=range(0, (examples + 1) << 22, 1 << 22), tokens=examples << 22, trained=examples << 22, source=examples, id=examples)
+        begin = time.monotonic()
+        self.refused(long, "--verify", "--verify-seconds", 2, says=[long, "damaged or hostile", "not done after 2 s", "--verify-seconds"])
+        self.assertLess(time.monotonic() - begin, 20)
+        self.refused(self.records, "--verify-seconds", 2, says=["--verify-seconds is for a corpus"])
+
+    def max_tokens_corpus(self):
+        self.spt("prepare", self.records, "--tokenizer", self.model, "--max-tokens", 1 << 22, "--out", self.folder / "most.h5")
+        return self.folder / "most.h5"
 
     def test_a_crash_of_the_process_that_opens_a_corpus_first_is_bad_input(self):
         job = self.start_spt("inspect", self.corpus, "--verify")
@@ -229,8 +287,33 @@ class InspectTest(JobTest):
         self.assertEqual([(held["step"], held["valid_loss"]) for held in found["metrics"]["held_out"]],
                          [(row["step"], row["valid_loss"]) for row in rows if "valid_loss" in row])
         self.assertEqual([saved["name"] for saved in found["checkpoints"]], ["step-000002", "step-000003"])
-        self.assertEqual(found["config"]["train.steps"], "3")
+        config = found["config"]
+        self.assertEqual((config["train.steps"], config["data.packing"], config["optimizer.betas"]), (3, True, [0.9, 0.95]))
+        self.assertEqual((config["model.init"], config["run.dir"], config["train.epochs"]), ("random", str(self.run_folder), None))
+        self.assertIsInstance(config["optimizer.lr"], float)
         self.assertEqual(found["manifest"]["mesh"], {"dp": 1, "tp": 1})
+
+    def test_values_of_a_configuration_that_are_text_stay_text(self):
+        run = self.copy(self.run_folder)
+        text = (run / "config.yaml").read_text()
+        (run / "config.yaml").write_text(re.sub(r"(?m)^(  dir: ).*", r'\1"12"', text) + "later: {number: 7, word: seven}\n")
+        config = self.inspect(run)["config"]
+        self.assertEqual((config["run.dir"], config["later.number"], config["later.word"]), ("12", 7, "seven"))
+
+    def test_an_evaluation_shows_its_results_and_samples(self):
+        (self.folder / "t.yaml").write_text(f"name: held_out\nkind: perplexity\ndata: {{path: {self.corpus}}}\n")
+        out = self.folder / "eval"
+        self.spt("eval", "/dev/null", f"model.path={self.checkpoint}/hf", f"run.dir={out}", f"eval.tasks=[{self.folder}/t.yaml]", "eval.data.root=/")
+        found = self.inspect(out)
+        results = json.loads((out / "results.json").read_text())
+        self.assertEqual((found["kind"], found["tasks"], found["model"]), ("evaluation", results["tasks"], results["model"]))
+        self.assertEqual(found["samples"], [{"file": "samples/held_out.jsonl", "answers": 24}])
+        shown = self.text(out)
+        self.assertRegex(shown, r"held_out")
+        self.assertRegex(shown, r"value +\d+\.\d+")
+        self.refused(out, "--verify", says=["--verify is for", "is none"])
+        (out / "results.json").write_text("[]")
+        self.refused(out, says=[out / "results.json", "spt eval"])
 
     def test_a_run_at_work_is_said_to_be_in_use_and_one_that_was_killed_to_go_on(self):
         run = self.folder / "run"

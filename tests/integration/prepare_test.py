@@ -140,7 +140,7 @@ class PrepareTest(JobTest):
         more = sample_records(self.folder / "more.jsonl", 3, first=40)
         for options, says in (
                 (["--select", "250"], ["--select is '250'", "random=N"]), (["--select", "random=41"], ["--select random asks for 41 records, there are 40"]),
-                (["--select", "source=none"], ["no example is left of 40 records"]), (["--valid", "3"], ["--valid and --valid-out"]),
+                (["--select", "source=none"], ["--select source=none", "no record is of it", "there are: "]), (["--valid", "3"], ["--valid and --valid-out"]),
                 (["--valid", "40", "--valid-out", self.folder / "v.h5"], ["--valid asks for 40 of 40"]),
                 (["--valid", "many", "--valid-out", self.folder / "v.h5"], ["--valid is 'many'"]), (["--weight", "0"], ["--weight is 0"]),
                 (["--weight", "1", "--weight", "2"], ["--weight is given 2 times for 1"]), (["--shards", "41"], ["--shards is 41", "1…40"]),
@@ -163,6 +163,14 @@ class PrepareTest(JobTest):
             self.assert_one_message(output, str(records), "input and output at once")
             self.assertEqual(records.read_text(encoding="utf-8"), text)
 
+    def test_a_report_and_a_corpus_of_one_name_are_refused(self):
+        output = self.spt("prepare", self.records, "--tokenizer", self.model, "--out", self.folder / "a.h5", "--duplicates", self.folder / "a.h5", status=BAD_INPUT)
+        self.assert_one_message(output, "a.h5", "--out and --duplicates at once")
+        self.assertEqual(self.names(), [])
+
+    def test_a_name_that_is_empty_is_refused(self):
+        self.assert_one_message(self.spt("prepare", self.records, "--tokenizer", self.model, "--out", "", status=BAD_INPUT), "--out is empty")
+
     @unittest.skipIf(os.geteuid() != 0, "a device is made, which only root can")
     def test_a_device_is_not_replaced(self):
         device = self.folder / "null"
@@ -171,6 +179,44 @@ class PrepareTest(JobTest):
         self.assert_one_message(output, str(device), "is a device")
         self.assertTrue(stat.S_ISCHR(device.stat().st_mode))
         self.assertEqual(self.names(), ["null"])
+
+    def test_examples_longer_than_the_model_takes_are_told_of_with_the_knob(self):
+        model = make_model(self.folder / "short", max_position_embeddings=100)
+        for tokens, warned in (160, True), (100, False):
+            output = self.spt("prepare", self.records, "--tokenizer", model, "--max-tokens", tokens, "--out", self.folder / f"{tokens}.h5")
+            self.assertEqual("max_position_embeddings" in output, warned, output)
+        longer = sum(sum(len(span["ids"]) for span in row["spans"]) > 100
+                     for row in self.inspect(self.folder / "160.h5", "--rows", "0:40")["rows"])
+        output = self.spt("prepare", self.records, "--tokenizer", model, "--max-tokens", 160, "--out", self.folder / "160.h5", "--force")
+        self.assertIn(f"{longer} examples hold more than the 100 tokens", output)
+        self.assertIn("--max-tokens 100 cuts them", output)
+        (model / "config.json").write_text("[]")
+        self.assertNotIn("max_position_embeddings", self.spt("prepare", self.records, "--tokenizer", model, "--out", self.folder / "x.h5"))
+
+    def test_perplexity_of_a_corpus_in_parts_is_that_of_one_in_a_single_file(self):
+        self.prepare("single.h5")
+        self.prepare("parts.h5", "--shards", 3)
+        hf = self.train("run", self.folder / "single.h5", "train.steps=1") / "checkpoints" / "step-000001" / "hf"
+        found = {}
+        for name in "single", "parts":
+            (self.folder / f"{name}.yaml").write_text(f"name: held_out\nkind: perplexity\ndata: {{path: {name}.h5}}\n")
+            for ranks in 1, 2:
+                out = self.folder / f"eval-{name}-{ranks}"
+                self.spt("eval", "/dev/null", f"model.path={hf}", f"run.dir={out}", f"eval.tasks=[{self.folder}/{name}.yaml]",
+                         f"eval.data.root={self.folder}", ranks=ranks)
+                found[name, ranks] = ((out / "samples" / "held_out.jsonl").read_bytes(), json.loads((out / "results.json").read_text())["tasks"])
+        self.assertEqual(found["single", 1][0].count(b"\n"), 40)
+        for ranks in 1, 2:
+            self.assertEqual(found["parts", ranks], found["single", ranks])
+        (self.folder / "parts.part-00002-of-00003.h5").unlink()
+        output = self.spt("eval", "/dev/null", f"model.path={hf}", f"run.dir={self.folder}/x", f"eval.tasks=[{self.folder}/parts.yaml]",
+                          f"eval.data.root={self.folder}", status=BAD_INPUT)
+        self.assert_one_message(output, "parts.part-00002-of-00003.h5", "is missing")
+
+    def test_under_mpirun_it_is_refused_with_one_message(self):
+        output = self.spt("prepare", self.records, "--tokenizer", self.model, "--out", self.folder / "out.h5", ranks=2, status=BAD_INPUT)
+        self.assert_one_message(output, "one process", "2 were started", "--threads")
+        self.assertEqual(self.names(), [])
 
     def test_duplicates_are_reported_beside_the_corpus(self):
         test = sample_records(self.folder / "test.jsonl", 2)

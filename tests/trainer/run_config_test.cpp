@@ -79,7 +79,7 @@ TEST_F(RunConfigFile, BadValues_AreRefusedWithKeyValueAndLimit) {
       {"data.max_tokens=1", "data.max_tokens is 1, must be at least 2"},
       {"optimizer.lr=0", "optimizer.lr is 0, must be above 0"},
       {"optimizer.lr=fast", "optimizer.lr is 'fast'"},
-      {"optimizer.eps=0", "optimizer.eps is 0, must be above 0"},
+      {"optimizer.eps=0", "optimizer.eps is 0, must be at least 1e-37"},
       {"optimizer.betas=[0.9]", "optimizer.betas has 1 values, must have 2"},
       {"optimizer.betas=[0.9, 1]", "optimizer.betas is 1, must be at least 0 and below 1"},
       {"optimizer.weight_decay=-0.1", "optimizer.weight_decay is -0.1, must be at least 0"},
