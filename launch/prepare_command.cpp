@@ -129,8 +129,9 @@ void add_prepare(CLI::App& app, Action& action) {
       ->add_option("--missing-role", options->missing_role, "a record without a role: error, or drop it (in both arms)")
       ->capture_default_str();
   command
-      ->add_option("--weight", options->config.selection.weights,
-                   "how often an input counts, given once for each, in their order: 2 takes each record twice, 0.5 half")
+      ->add_option(
+          "--weight", options->config.selection.weights,
+          "how often an input counts, given once for each, in their order: 2 takes each record twice, 0.5 half")
       ->allow_extra_args(false);
   command
       ->add_option("--select", options->select,
