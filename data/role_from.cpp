@@ -60,8 +60,8 @@ std::string role_from(const std::string& description, const std::string& wording
 }
 
 std::optional<std::string> third_person_in(const std::string& role) {
-  static const Regex pattern(R"((?i)(?<=[.,;:!?] )(they|their|he|she|his|her)\b[^.,;:!?]*)");
-  const std::vector<Span> found = pattern.find_all(role);
+  static const Regex kPattern(R"((?i)(?<=[.,;:!?] )(they|their|he|she|his|her)\b[^.,;:!?]*)");
+  const std::vector<Span> found = kPattern.find_all(role);
   if (found.empty()) return std::nullopt;
   return role.substr(found[0].begin, found[0].end - found[0].begin);
 }
