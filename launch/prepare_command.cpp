@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/fields.h"
+#include "data/annotated_file.h"
 #include "data/duplicates.h"
 #include "data/prepare.h"
 #include "data/prepare_check.h"
@@ -47,6 +48,7 @@ void print_table(const PrepareConfig& config, const PrepareStatistics& s) {
 
 void report(const Options& options) {
   const PrepareConfig& config = options.config;
+  check_output(options.duplicates, "--duplicates", {config.out, config.valid_out});
   const DuplicatesStatistics found =
       report_duplicates({config.inputs, options.duplicates_with, options.duplicates, config.format, config.force});
   fmt::print("{}: {} questions, {} pairs the same, {} nearly\n", options.duplicates.string(), found.questions,
@@ -97,6 +99,7 @@ int run(Options& options) {
   const auto tokenizer = load_tokenizer(options.tokenizer);
   config.model_tokens = model_tokens(options.tokenizer);
   check_prepare(config);
+  check_output(config.out, "--out", options.duplicates_with);
   if (!options.duplicates.empty()) report(options);
   const PrepareStatistics statistics = prepare(config, chat_template, *tokenizer);
   print_table(config, statistics);
@@ -130,7 +133,8 @@ void add_prepare(CLI::App& app, Action& action) {
                    "source=NAME, first=N, random=N or random=SHARE; several apply in this order")
       ->allow_extra_args(false);
   command->add_option("--seed", options->config.selection.seed, "of all that is chosen at random")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
   command->add_option("--valid", options->valid, "so many records (N or a share) are held out, the same in every arm");
   command->add_option("--valid-out", options->config.valid_out, "the corpus of what --valid holds out");
   command

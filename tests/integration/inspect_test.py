@@ -92,9 +92,19 @@ class InspectTest(JobTest):
         self.assertEqual([source["examples"] for source in found["sources"]], [24])
         self.assertEqual(sum(bin["count"] for bin in found["histogram"]), 24)
         rows = self.inspect(self.corpus, "--rows", "0:24", "--tokenizer", self.model)["rows"]
+        self.assertEqual([row["row"] for row in rows], list(range(24)))
+        self.assertEqual([row["id"] for row in rows], [json.loads(line)["id"] for line in self.records.read_text().splitlines()])
+        self.assertEqual([row["tokens"] for row in rows], [sum(len(span["ids"]) for span in row["spans"]) for row in rows])
         spans = [span for row in rows for span in row["spans"]]
         self.assertEqual(found["trained_tokens"], sum(len(span["ids"]) for span in spans if span["part"] != "context"))
+        self.assertAlmostEqual(found["trained_share"], found["trained_tokens"] / found["tokens"])
+        self.assertAlmostEqual(found["roles"]["share_of_trained_tokens"], found["roles"]["tokens"] / found["trained_tokens"])
         self.assertEqual(found["roles"]["tokens"], sum(len(span["ids"]) for span in spans if span["part"] == "role"))
+
+    def test_rows_that_are_not_there_are_refused_with_the_limits(self):
+        self.assertEqual([row["row"] for row in self.inspect(self.corpus, "--rows", "22:24")["rows"]], [22, 23])
+        for rows in "0:25", "24", "3:3", "5:4", "-1:2", "a", "1:", "1:2:3":
+            self.refused(self.corpus, f"--rows={rows}", says=[f"--rows is '{rows}'", "0 ≤ A < B ≤ 24"])
 
     def test_rows_are_text_with_names_in_brackets_and_ids_without_a_tokenizer(self):
         record = json.loads(self.records.read_text().splitlines()[0])

@@ -129,11 +129,16 @@ class PrepareTest(JobTest):
                 (["--weight", "1", "--weight", "2"], ["--weight is given 2 times for 1"]), (["--shards", "41"], ["--shards is 41", "1…40"]),
                 (["--threads", "-1"], ["--threads is -1"]), (["--roles", "foreign"], ["--roles is 'foreign'", "shuffled"]),
                 (["--arm", "plain", "--no-role-loss"], ["--arm plain has none"]), (["--duplicates-with", more], ["--duplicates-with needs --duplicates"]),
-                (["--duplicates", more], [more, "exists already"]), (["--template", "mistral_instruct", "--system", "{"], [])):
+                (["--duplicates", more], [more, "exists already"]), (["--seed", "-1"], None),
+                (["--duplicates", self.records, "--force"], ["--duplicates", self.records, "choose another"]),
+                (["--duplicates", self.folder / "out.h5"], ["--duplicates", "out.h5", "choose another"]),
+                (["--duplicates", self.folder / "d.tsv", "--duplicates-with", self.folder / "out.h5"], ["--out", "out.h5", "choose another"]), (["--template", "mistral_instruct", "--system", "{"], [])):
             with self.subTest(options):
-                status = BAD_INPUT if says else DONE  # a brace in a system line is text
+                status = DONE if says == [] else BAD_INPUT  # a brace in a system line is text
                 output = self.spt("prepare", self.records, "--tokenizer", self.model, "--out", self.folder / "out.h5", *options, status=status)
-                if says:
+                if says is None:
+                    self.assertIn(options[0], output)  # CLI11's own words
+                elif says:
                     self.assert_one_message(output, *map(str, says))
                     self.assertEqual(self.names(), ["more.jsonl"])
 
