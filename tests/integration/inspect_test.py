@@ -224,17 +224,18 @@ class InspectTest(JobTest):
                  self.task("cells", 'kind: choice\ndata: {path: "*_test.csv", format: csv, columns: [question, A, answer]}\nprompt: "{question}"\n')]
         role = "You are a tailor. The user asks about cloth."
         records = jsonl(self.folder / "r.jsonl", {"id": "clean", "conversations": ["What is copper?", "A metal."], "role": role},
-                        {"id": "seen", "conversations": ["Solve this.", f"Well: {QUESTION}? Three."], "role": role})
-        expected = [("seen", "stems", "2"), ("seen", "packed", "x7"), ("seen", "cells", "1")]
+                        {"id": "seen", "conversations": ["Solve this.", f"Well: {QUESTION}? Three."], "role": role},
+                        {"id": "role", "conversations": ["Solve it.", "Three."], "role": f"You are a tailor. The user asks: {QUESTION}?"})
+        expected = [(record, *item) for record in ("seen", "role") for item in (("stems", "2"), ("packed", "x7"), ("cells", "1"))]
         for path, options in ((records, ()), (make_corpus(self.folder / "c.h5", self.model, records), ("--tokenizer", self.model))):
             found = self.inspect(path, *options, "--against", *tasks, "--data-root", self.folder)["against"]
             self.assertEqual([(o["record"], o["task"], o["item"]) for o in found["overlaps"]], expected)
             self.assertEqual([o["shared"] for o in found["overlaps"]], [o["runs"] for o in found["overlaps"]])
             self.assertEqual([(t["items"], t["too_short"], t["items_found"], t["records_found"]) for t in found["tasks"]],
-                             [(2, 1, 1, 1), (1, 0, 1, 1), (1, 0, 1, 1)])
+                             [(2, 1, 1, 2), (1, 0, 1, 2), (1, 0, 1, 2)])
         self.assertIn("seen", self.text(records, "--against", *tasks, "--data-root", self.folder))
         found = self.inspect(records, "--against", tasks[0], "--data-root", self.folder, "--ngram", "3")["against"]
-        self.assertEqual({o["record"] for o in found["overlaps"]}, {"clean", "seen"})
+        self.assertEqual({o["record"] for o in found["overlaps"]}, {"clean", "seen", "role"})
 
     def test_overlap_with_what_is_no_benchmark_is_refused(self):
         task = self.task("t", 'kind: open\ndata: {path: none.jsonl}\nprompt: "{q}"\n')

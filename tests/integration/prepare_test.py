@@ -175,6 +175,18 @@ class PrepareTest(JobTest):
                           f"eval.data.root={self.folder}", status=BAD_INPUT)
         self.assert_one_message(output, "parts.part-00002-of-00003.h5", "is missing")
 
+    def test_every_switch_stands_in_the_attributes(self):
+        facts = self.inspect(self.prepare("c.h5", "--no-restatement", "--no-role-loss", "--roles", "shuffled", "--system", "Be brief.", "--seed", 7,
+                                          "--select", "random=0.5", "--weight", 2, "--valid", 4, "--valid-out", self.folder / "v.h5"))
+        self.assertEqual(facts["ablation"], {"system": "Be brief.", "roles": "shuffled", "restatement": False, "role_loss": False})
+        self.assertEqual(facts["selection"], {"seed": 7, "weights": [2.0], "valid": 4, "random": 0.5})
+        self.assertEqual((facts["system"], facts["examples"], facts["arm"]), ("Be brief.", 2 * 18, "role"))
+        plain = self.inspect(self.prepare("p.h5", "--arm", "plain", "--shards", 2))
+        self.assertEqual((plain["arm"], plain["parts"], plain["max_tokens"]), ("plain", 2, 160))
+        alpaca = self.folder / "alpaca.jsonl"
+        alpaca.write_text('{"conversations": [], "instruction": "a", "output": "b", "role": "You are A."}\n')
+        self.assertEqual(self.inspect(self.prepare("a.h5", "--format", "alpaca", records=alpaca))["examples"], 1)
+
     def test_under_mpirun_it_is_refused_with_one_message(self):
         output = self.spt("prepare", self.records, "--tokenizer", self.model, "--out", self.folder / "out.h5", ranks=2, status=BAD_INPUT)
         self.assert_one_message(output, "one process", "2 were started", "--threads")
