@@ -112,7 +112,15 @@ void require_writable_below(const fs::path& folder, std::string_view option) {
   require_writable(nearest, option);
 }
 
+void require_no_device(const fs::path& path) {
+  std::error_code error;
+  const fs::file_status there = fs::status(path, error);
+  if (fs::exists(there) && !fs::is_regular_file(there) && !fs::is_directory(there))
+    throw BadInput(fmt::format("{}: is a device, pipe or socket, which no output replaces", path.string()));
+}
+
 void rename_durable(const fs::path& from, const fs::path& to) {
+  require_no_device(to);
   if (std::rename(from.c_str(), to.c_str()) != 0) fail(to, "renaming to it");
   sync_folder(folder_of(to));
 }

@@ -37,7 +37,10 @@ void require_writable(const std::filesystem::path& folder, std::string_view opti
 // The same for a folder that need not exist yet: the nearest one above it that does is asked.
 void require_writable_below(const std::filesystem::path& folder, std::string_view option);
 
-// Renames, then syncs the parent folder.
+// Throws BadInput where `path` is a device, pipe or socket: as root even /dev/null could be replaced by a file.
+void require_no_device(const std::filesystem::path& path);
+
+// Renames, then syncs the parent folder. Throws BadInput as require_no_device.
 void rename_durable(const std::filesystem::path& from, const std::filesystem::path& to);
 
 }  // namespace spt

@@ -33,10 +33,8 @@ if(SPT_CUDA)
   endif()
   add_library(torch_cuda INTERFACE)
   target_include_directories(torch_cuda SYSTEM INTERFACE "${site}/nvidia/nccl/include" ${CUDAToolkit_INCLUDE_DIRS})
-  # libtorch_cuda registers its kernels when it is loaded; nothing refers to it by symbol.
-  target_link_libraries(torch_cuda INTERFACE torch_cpu
-    "-Wl,--no-as-needed" "${SPT_TORCH_DIR}/lib/libtorch_cuda.so" "${SPT_TORCH_DIR}/lib/libc10_cuda.so" "-Wl,--as-needed"
-    "${site}/nvidia/cu13/lib/libcudart.so.13")
+  # libtorch_cuda.so is loaded by dist/cuda_device.cpp where there is a GPU; nothing refers to it by symbol.
+  target_link_libraries(torch_cuda INTERFACE torch_cpu "${SPT_TORCH_DIR}/lib/libc10_cuda.so" "${site}/nvidia/cu13/lib/libcudart.so.13" dl)
   add_library(torch::cuda ALIAS torch_cuda)
   add_library(nccl INTERFACE)
   target_include_directories(nccl SYSTEM INTERFACE "${site}/nvidia/nccl/include")

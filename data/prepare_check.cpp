@@ -20,6 +20,8 @@ void check_range(const char* option, int64_t value, int64_t least, int64_t most)
 }
 
 void check_output(const char* option, const fs::path& out, const PrepareConfig& config) {
+  if (out.empty()) throw BadInput(fmt::format("{} is empty", option));
+  require_no_device(out);
   std::error_code error;
   const fs::path folder = out.has_parent_path() ? out.parent_path() : fs::path(".");
   if (!fs::is_directory(folder, error))

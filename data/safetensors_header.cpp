@@ -50,6 +50,13 @@ json parse_json(std::string_view text, const fs::path& file, const char* what) {
   }
 }
 
+// [1, 2, 3] of values that `number` has passed; of more than 8 the first ones.
+std::string brief_list(const json& values) {
+  std::string text = "[";
+  for (size_t i = 0; i < values.size() && i < 8; ++i) text += (i > 0 ? ", " : "") + brief(values[i]);
+  return text + (values.size() > 8 ? ", …]" : "]");
+}
+
 size_t number(const json& value, const fs::path& file, const std::string& name, const char* what) {
   if (!value.is_number_unsigned() || value.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX))
     bad_file(file, fmt::format("{} of tensor '{}' is {}, expected a whole number from 0", what, name, brief(value)));
@@ -76,15 +83,15 @@ StoredTensor parse_entry(const std::string& name, const json& entry, const fs::p
   for (const json& size : shape) {
     stored.shape.push_back(static_cast<int64_t>(number(size, file, name, "a size")));
     if (__builtin_mul_overflow(bytes, static_cast<size_t>(stored.shape.back()), &bytes) || bytes > size_t{INT64_MAX})
-      fail(fmt::format("has shape {}, larger than any memory", brief(shape)));
+      fail(fmt::format("has shape {}, larger than any memory", brief_list(shape)));
   }
   const json& offsets = entry["data_offsets"];
   if (!offsets.is_array() || offsets.size() != 2) fail("has data_offsets that are not [begin, end]");
   const size_t begin = number(offsets[0], file, name, "the data offset");
   const size_t end = number(offsets[1], file, name, "the data offset");
   if (end < begin || end - begin != bytes)
-    fail(fmt::format("has data_offsets {}, but {} of shape {} takes {} bytes", brief(offsets), known->name,
-                     brief(shape), bytes));
+    fail(fmt::format("has data_offsets {}, but {} of shape {} takes {} bytes", brief_list(offsets), known->name,
+                     brief_list(shape), bytes));
   if (end > file_size - data)
     fail(
         fmt::format("ends at byte {} of the data, but the file has only {}; it is truncated: copy or download it again",

@@ -1,11 +1,23 @@
 #include "dist/cuda_device.h"
 
 #include <c10/cuda/CUDACachingAllocator.h>
+#include <dlfcn.h>
 #include <fmt/format.h>
 
 #include "dist/cuda_call.h"
 
 namespace spt {
+namespace {
+
+// The operators of libtorch for GPUs register themselves when their library is loaded, which costs 0.3 GB of memory and
+// half a second: not paid where there is no GPU. It stays for good, as if it had been linked.
+void load_operators() {
+  static void* const kLibrary = dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL);
+  if (!kLibrary)
+    throw Failure(fmt::format("a GPU is here, but libtorch's part for it cannot be loaded: {}", dlerror()));
+}
+
+}  // namespace
 
 bool built_with_cuda() {
   return true;
@@ -19,6 +31,7 @@ int cuda_device_count() {
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (error == cudaErrorNoDevice) return 0;
   check_cuda(error, "cudaGetDeviceCount");
+  load_operators();
   return count;
 }
 

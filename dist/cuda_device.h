@@ -7,7 +7,9 @@
 namespace spt {
 
 bool built_with_cuda();
-int cuda_device_count();                  // 0 without a driver; throws Failure when the driver is too old
+// 0 without a driver. Where there is a GPU, tensors can be put on it from this call on. Throws Failure when the driver
+// is too old or libtorch's part for GPUs cannot be loaded.
+int cuda_device_count();
 std::string cuda_device_uuid(int index);  // 32 hexadecimal digits
 void set_cuda_device(int index);          // the calling thread's current device
 // The most that libtorch's allocator has held of it since the start.

@@ -157,7 +157,10 @@ class GenerateJob {
       if (!row["role"].is_null())
         fmt::print("{}role: {}{}\n\n", colour ? "\x1b[36m" : "", row["role"].get<std::string>(),
                    colour ? "\x1b[0m" : "");
-      fmt::print("{}\n", row["answer"].get<std::string>());
+      fmt::print("{}{}\n", row["role"].is_null() ? "" : "answer: ", row["answer"].get<std::string>());
+      if (row["finish"] == "length")
+        fmt::print("[cut off after {} tokens; --max-new-tokens allows more, up to the model's limit]\n",
+                   row["output_ids"].size());
     }
   }
 
@@ -186,7 +189,9 @@ void add_generate(CLI::App& app, Action& action) {
   command->add_option("--temperature", options->sampling.temperature, "0: greedy")->capture_default_str();
   command->add_option("--top-p", options->sampling.top_p, "sample from the most likely tokens of this probability")
       ->capture_default_str();
-  command->add_option("--seed", options->sampling.seed, "of the sampling")->capture_default_str();
+  command->add_option("--seed", options->sampling.seed, "of the sampling")
+      ->check(CLI::Range(0.0, 9.2e18))  // a negative number would wrap
+      ->capture_default_str();
   command->add_option("--batch", options->batch, "questions side by side on a rank")->capture_default_str();
   command->add_option("key=value", options->overrides, "mesh.tp, mesh.backend, model.dtype");
   command->footer(

@@ -1,4 +1,4 @@
-// Option values that are one of a few names.
+// Option values that are one of a few names, and the keys of a configuration for --help.
 #pragma once
 
 #include <string>
@@ -17,6 +17,15 @@ T parse_choice(const char* option, const std::string& text) {
   if (const std::string expected = fields_detail::parse_any(text, value); !expected.empty())
     throw BadInput(fmt::format("{} is '{}', expected {}", option, text, expected));
   return value;
+}
+
+// The keys of a configuration file, with their defaults, a line each.
+template <class Config>
+std::string keys_help() {
+  std::string text = "Keys of CONFIG, with their defaults:\n";
+  for (const auto& line : list_fields<Config>())
+    text += fmt::format("  {:<30} {:<14} {}\n", line.key, line.value, line.help);
+  return text + "\n";
 }
 
 }  // namespace spt

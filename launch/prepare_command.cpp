@@ -125,16 +125,17 @@ void add_prepare(CLI::App& app, Action& action) {
       ->add_option("--missing-role", options->missing_role, "a record without a role: error, or drop it (in both arms)")
       ->capture_default_str();
   command
-      ->add_option("--weight", options->config.selection.weights,
-                   "how often an input counts, in the order of the inputs: 2 takes each record twice, 0.5 half of them")
+      ->add_option(
+          "--weight", options->config.selection.weights,
+          "how often an input counts, given once for each, in their order: 2 takes each record twice, 0.5 half")
       ->allow_extra_args(false);
   command
       ->add_option("--select", options->select,
                    "source=NAME, first=N, random=N or random=SHARE; several apply in this order")
       ->allow_extra_args(false);
   command->add_option("--seed", options->config.selection.seed, "of all that is chosen at random")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0.0, 9.2e18))  // a negative number would wrap
+      ->capture_default_str();
   command->add_option("--valid", options->valid, "so many records (N or a share) are held out, the same in every arm");
   command->add_option("--valid-out", options->config.valid_out, "the corpus of what --valid holds out");
   command

@@ -1,5 +1,6 @@
 // The program: one subcommand a file. Bad input is exit status 1, a failure 2 (base/error.h); distributed commands map
 // their own (dist/runtime.h).
+#include <csignal>
 #include <cstdlib>
 
 #include <fmt/format.h>
@@ -38,9 +39,7 @@ bool is_rank_of_a_job() {
   return std::getenv("PMIX_RANK") != nullptr;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   spt::keep_freed_memory();
   CLI::App app("Self-Prompt Tuning: fine-tune a language model to write its own expert role prompt before it answers.");
   app.set_version_flag("--version", version_text);
@@ -62,9 +61,16 @@ int main(int argc, char** argv) {
           argc, argv, [&](spt::Runtime&) -> spt::ExitStatus { throw spt::BadInput(usage_message(&app, error)); });
     return app.exit(error) == 0 ? 0 : static_cast<int>(spt::ExitStatus::kBadInput);
   }
+  return action(argc, argv);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is then an error of write, with a message
   spt::setup_log(0, 1);
   try {
-    return action(argc, argv);
+    return run(argc, argv);
   } catch (const spt::BadInput& error) {
     spdlog::error("{}", error.what());
     return static_cast<int>(spt::ExitStatus::kBadInput);

@@ -2,7 +2,7 @@
 # Install what lacks, build, and run the tests. Each part prints its time; a failing part does not hide the others.
 #
 #   ./launch/test.sh         # every test: what CI runs
-#   ./launch/test.sh all     # the same, and sanitizers, fuzz targets, clang-tidy on base, dist and data, a real endpoint
+#   ./launch/test.sh all     # the same, and sanitizers, a real endpoint
 #   ./launch/test.sh fast    # the fast tests only
 #   ./launch/test.sh fuzz    # the fuzz targets only, a minute each (tests/fuzz/run.sh)
 #   ./launch/test.sh lint    # format, include order, samples, clang-tidy on everything
@@ -85,14 +85,14 @@ case $mode in
     fi ;;
 esac
 [ "$mode" = all ] && part "real endpoint" tests build tests "real endpoint" build -L real
-case $mode in all | fuzz) part "fuzz targets" check setup fuzz ;; esac
+case $mode in default | all | fuzz) part "fuzz targets" check setup fuzz ;; esac
 if [ "$mode" = all ]; then
   part "sanitizer configure" step setup configure build-asan -DSPT_SANITIZE=address,undefined
   part "sanitizer build" step "sanitizer configure" build_sanitized
   part "sanitizer tests" tests "sanitizer build" test_sanitized
 fi
 case $mode in
-  all | lint)
+  default | all | lint)
     tidied=(base dist data)
     if [ "$mode" = lint ]; then  # elsewhere among the fast tests
       part "format" check setup tests/lint/format.sh

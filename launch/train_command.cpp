@@ -5,6 +5,7 @@
 #include "base/stop.h"
 #include "dist/runtime.h"
 #include "launch/commands.h"
+#include "launch/options.h"
 #include "trainer/run_config.h"
 #include "trainer/trainer.h"
 
@@ -16,13 +17,6 @@ struct Options {
   std::vector<std::string> overrides;
   bool check = false;
 };
-
-std::string keys_help() {
-  std::string text = "Keys of CONFIG.yaml, with their defaults:\n";
-  for (const auto& line : list_fields<RunConfig>())
-    text += fmt::format("  {:<30} {:<14} {}\n", line.key, line.value, line.help);
-  return text + "\nExample: ./launch/local.sh 4 build/spt train configs/tiny_cpu.yaml mesh.tp=2 run.dir=runs/first";
-}
 
 int run(const Options& options, int argc, char** argv) {
   install_stop_handlers();  // from here on a signal asks for a stop
@@ -43,7 +37,10 @@ void add_train(CLI::App& app, Action& action) {
   command->add_option("CONFIG", options->config, "YAML file")->required();
   command->add_option("key=value", options->overrides, "values that take the place of the file's");
   command->add_flag("--check", options->check, "validate everything and stop");
-  command->footer(keys_help);
+  command->footer([] {
+    return keys_help<RunConfig>() +
+           "Example: ./launch/local.sh 4 build/spt train configs/tiny_cpu.yaml mesh.tp=2 run.dir=runs/first";
+  });
   command->callback(
       [options, &action] { action = [options](int argc, char** argv) { return run(*options, argc, argv); }; });
 }

@@ -19,7 +19,9 @@ std::optional<int64_t> step_of(const fs::path& folder) {
   int64_t step = 0;
   if (!name.starts_with("step-")) return std::nullopt;
   const auto [end, error] = std::from_chars(name.data() + 5, name.data() + name.size(), step);
-  return error == std::errc() && end == name.data() + name.size() ? std::optional(step) : std::nullopt;
+  const bool is_number = error == std::errc() && end == name.data() + name.size();
+  // Only what we would write: `step-1` or `step--1` is somebody else's and is left alone.
+  return is_number && name == fmt::format("step-{:06}", step) && step >= 0 ? std::optional(step) : std::nullopt;
 }
 
 std::vector<std::string> files_below(const fs::path& folder) {

@@ -150,7 +150,7 @@ std::optional<SptJson> load_spt_json(const fs::path& folder) {
     return require(key, json::value_t::number_unsigned, "a whole number from 0").get<int64_t>();
   };
   if (text("format") != "spt-model")
-    throw BadInput(fmt::format("{}: format is \"{}\", expected \"spt-model\"", path.string(), text("format")));
+    throw BadInput(fmt::format(R"({}: format is "{}", expected "spt-model")", path.string(), text("format")));
   if (number("version") > kSptJsonVersion)
     throw BadInput(fmt::format("{}: version {} is newer than this program knows ({})", path.string(), number("version"),
                                kSptJsonVersion));

@@ -37,7 +37,7 @@ void visit(Row& row, F&& field) {
 }
 
 struct RowToJson {
-  nlohmann::ordered_json object;
+  nlohmann::ordered_json& object;
   void operator()(const char* name, int64_t value) { object[name] = value; }
   // The library writes null for a number that is not finite.
   void operator()(const char* name, double value) { object[name] = value; }
@@ -114,9 +114,9 @@ MetricsWriter::MetricsWriter(const std::filesystem::path& path, int64_t resume_a
 }
 
 void MetricsWriter::append(const MetricsRow& row) {
-  RowToJson to_json;
-  visit(row, to_json);
-  stream_ << to_json.object.dump() + '\n' << std::flush;
+  nlohmann::ordered_json object;
+  visit(row, RowToJson{object});
+  stream_ << object.dump() + '\n' << std::flush;
   if (!stream_) throw Failure(fmt::format("{}: writing failed: {}", path_.string(), std::strerror(errno)));
 }
 

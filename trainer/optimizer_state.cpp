@@ -134,7 +134,7 @@ void load_optimizer_state(const fs::path& folder, const Parameters& parameters, 
     const json index = found == file.metadata().end() ? json() : json::parse(found->second, nullptr, false);
     if (!index.is_object()) throw BadInput(fmt::format("{}: not a file of optimizer state", entry.path().string()));
     for (const auto& [name, numbers] : index.items()) {
-      if (!shapes.count(name))
+      if (!shapes.contains(name))
         throw BadInput(fmt::format("{}: {} is no weight of this model", entry.path().string(), name));
       const auto n = numbers.get<std::vector<int64_t>>();
       stored.emplace(name, StoredPiece{&file, Shard{name, shapes[name], n.at(0), n.at(1), n.at(2)}, n.at(3), n.at(4)});

@@ -148,6 +148,9 @@ std::optional<std::string> run_lock_holder(const fs::path& run_folder) {
 }
 
 RunLock::RunLock(const fs::path& run_folder) : path_(run_folder / "run.lock"), token_(random_token()) {
+  std::error_code error;
+  if (fs::is_directory(path_, error))
+    throw BadInput(fmt::format("{}: is a folder where the lock should be; remove it", path_.string()));
   const fs::path aside = path_.string() + "." + token_;
   constexpr int kAttempts = 20;  // each but the first because another run was quicker
   for (int attempt = 0; !make_lock(path_, holder_of_this_process(token_)); ++attempt) {
@@ -174,27 +177,33 @@ RunLock::~RunLock() {
   }
   ended_.notify_all();
   heart_.join();
-  if (is_mine()) unlink(path_.c_str());
+  if (token_of(read_holder(path_)) == token_) unlink(path_.c_str());
 }
 
-bool RunLock::is_mine() const {
-  return token_of(read_holder(path_)) == token_;
+// A file that cannot be read is not lost yet: a network file system may fail for a moment.
+bool RunLock::is_lost() const {
+  const json holder = read_holder(path_);
+  if (token_of(holder) == token_) return false;
+  std::error_code error;
+  return holder.is_object() || fs::status(path_, error).type() == fs::file_type::not_found;
 }
 
 void RunLock::require_held() const {
-  if (lost_)
-    throw Failure(fmt::format("{}: the run folder was taken over by {}, because this run was silent for over {} s",
-                              path_.string(), name_of(read_holder(path_)), kSilence.count()));
+  if (!lost_ && !is_lost()) return;
+  const json holder = read_holder(path_);
+  throw Failure(holder.is_object()
+                    ? fmt::format("{}: the run folder was taken over by {}, because this run was silent for over {} s",
+                                  path_.string(), name_of(holder), kSilence.count())
+                    : fmt::format("{}: the lock is gone: was it removed, or the run folder moved?", path_.string()));
 }
 
 void RunLock::beat() {
   std::unique_lock guard(mutex_);
   while (!ended_.wait_for(guard, kHeartbeat, [this] { return end_; })) {
-    const json holder = read_holder(path_);
-    if (token_of(holder) == token_)
-      utimensat(AT_FDCWD, path_.c_str(), nullptr, 0);  // now, as the file system's clock says
-    else if (holder.is_object())
+    if (is_lost())
       lost_ = true;
+    else
+      utimensat(AT_FDCWD, path_.c_str(), nullptr, 0);  // now, as the file system's clock says
   }
 }
 

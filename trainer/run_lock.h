@@ -22,12 +22,12 @@ class RunLock {
   RunLock(const RunLock&) = delete;
   RunLock& operator=(const RunLock&) = delete;
 
-  // Throws Failure when another run has taken the folder over (this process was silent for a minute): to be asked
-  // before anything is written.
+  // Throws Failure when another run has taken the folder over (this process was silent for a minute), or the lock is
+  // gone because somebody removed it or moved the folder: to be asked after every step and before anything is written.
   void require_held() const;
 
  private:
-  bool is_mine() const;
+  bool is_lost() const;
   void beat();
 
   std::filesystem::path path_;

@@ -19,7 +19,7 @@ void check_same_view(Runtime& runtime, const std::vector<Seen>& mine);
 
 // Of a file's size and its first and last MB: tells another model without reading all its weights. "missing" where
 // there is none.
-std::string hash_file_ends(const std::filesystem::path& file);
+std::string hash_file_ends(const std::filesystem::path& path);
 // The same over the names and ends of a folder's files.
 std::string hash_folder(const std::filesystem::path& folder);
 

@@ -69,7 +69,7 @@ std::filesystem::path new_name(const std::filesystem::path& folder) {
   char host[256] = "";
   gethostname(host, sizeof host - 1);
   for (auto seconds = static_cast<int64_t>(now());; ++seconds) {
-    const std::filesystem::path path = folder / fmt::format("events.out.tfevents.{:010}.{}", seconds, host);
+    std::filesystem::path path = folder / fmt::format("events.out.tfevents.{:010}.{}", seconds, host);
     if (!std::filesystem::exists(path)) return path;
   }
 }

@@ -67,15 +67,36 @@ std::string describe(const RunConfig& config, const RunInputs& inputs, const Cau
       inputs.total_steps, inputs.save_every);
 }
 
+// Collective: the checkpoint that a run goes on from, none for a new run. Throws BadInput where it must not.
+std::optional<int64_t> resume_point(const RunConfig& config, const CheckpointStore& checkpoints) {
+  const std::optional<int64_t> newest = checkpoints.newest();
+  if (newest && config.checkpoint.resume == Resume::kNever)
+    throw BadInput(fmt::format("{} has a checkpoint and checkpoint.resume is never; choose another run.dir",
+                               checkpoints.path(*newest).string()));
+  return newest;
+}
+
+std::string describe_start(std::optional<int64_t> checkpoint, int64_t total_steps, const fs::path& run) {
+  if (!checkpoint) return "starts at step 1";
+  if (*checkpoint < total_steps)
+    return fmt::format("goes on after step {} of {} in {}", *checkpoint, total_steps, run.string());
+  return fmt::format("{} is finished: {} of {} steps", run.string(), *checkpoint, total_steps);
+}
+
 }  // namespace
 
 std::string check_run(const RunConfig& config, Runtime& runtime) {
-  if (runtime.size() > 1) return Trainer(config, runtime, {}).summary();
+  const std::optional<int64_t> checkpoint =
+      resume_point(config, CheckpointStore(config.run.dir / "checkpoints", runtime.host_world()));
+  if (runtime.size() > 1) {
+    const Trainer trainer(config, runtime, {});
+    return trainer.summary() + "\n" + describe_start(checkpoint, trainer.total_steps(), config.run.dir);
+  }
   const RunInputs inputs = load_run_inputs(resolved(config, runtime.device()), runtime);
   const CausalLm model(inputs.model, 0, config.mesh.tp);
   if (config.model.init == Init::kPretrained) check_pretrained(model, config.model.path);
-  return fmt::format("tp {}, checked alone; the number of ranks must be a multiple of it\n{}", config.mesh.tp,
-                     describe(config, inputs, model));
+  return fmt::format("tp {}, checked alone; the number of ranks must be a multiple of it\n{}\n{}", config.mesh.tp,
+                     describe(config, inputs, model), describe_start(checkpoint, inputs.total_steps, config.run.dir));
 }
 
 Trainer::Trainer(RunConfig config, Runtime& runtime, std::vector<std::string> command_line)
@@ -106,17 +127,15 @@ ExitStatus Trainer::run() {
   check_same_view(runtime_, {{fmt::format("run folder {}", config_.run.dir.string()),
                               hash_file_ends(config_.run.dir / "run.lock")}});
 
-  const std::optional<int64_t> checkpoint = checkpoints_.newest();
-  if (checkpoint && config_.checkpoint.resume == Resume::kNever)
-    throw BadInput(fmt::format("{} has a checkpoint and checkpoint.resume is never; choose another run.dir",
-                               checkpoints_.path(*checkpoint).string()));
+  const std::optional<int64_t> checkpoint = resume_point(config_, checkpoints_);
   int64_t done = checkpoint.value_or(0);
   if (checkpoint) {
     checkpoints_.verify(done);
     require_same_inputs(checkpoints_.path(done) / "hf");
+    checkpoints_.prune(config_.checkpoint.keep);  // a run may have been killed while it did
   }
   if (done >= inputs_.total_steps) {
-    spdlog::info("{} is finished: {} of {} steps", config_.run.dir.string(), done, inputs_.total_steps);
+    spdlog::info("{}", describe_start(done, inputs_.total_steps, config_.run.dir));
     return ExitStatus::kDone;
   }
   load(checkpoint);
@@ -202,7 +221,6 @@ void Trainer::load(std::optional<int64_t> checkpoint) {
     return;
   }
   const fs::path folder = checkpoints_.path(*checkpoint);
-  checkpoints_.prune(config_.checkpoint.keep);  // a run may have been killed while it did
   load_pretrained(model_, folder / "hf");
   load_optimizer_state(folder / "optimizer", model_.parameters(), *optimizer_);
   optimizer_->restored(*checkpoint);
@@ -313,6 +331,7 @@ void Trainer::save(int64_t step) {
 }
 
 bool Trainer::should_stop() {
+  if (lock_) lock_->require_held();
   std::error_code unknown;  // a network file system that does not answer asks for nothing
   const bool asked = stop_requested() || (runtime_.rank() == 0 && fs::exists(config_.run.dir / "STOP", unknown));
   at::Tensor any = at::full({}, int64_t{asked}, at::kLong);

@@ -32,6 +32,7 @@ class Trainer {
   Trainer(RunConfig config, Runtime& runtime, std::vector<std::string> command_line);
 
   std::string summary() const;
+  int64_t total_steps() const { return inputs_.total_steps; }
 
   // Collective; stop handlers (base/stop.h) are the caller's. Takes the run folder, resumes from its newest checkpoint
   // if there is one, trains to the end or to a request to stop (SIGTERM, SIGUSR1, SIGINT, or a file STOP in the run

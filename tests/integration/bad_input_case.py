@@ -1,8 +1,7 @@
 """What the bad_input tests share: a small model, corpora of it, and a way to see a command refuse.
 
-Environment: SPT_PROGRAM, SPT_MPIEXEC [mpirun]. SPT_SHOW_MESSAGES=1 prints each refusal, to read them as a user.
+SPT_SHOW_MESSAGES=1 prints each refusal, to read them as a user.
 """
-
 import json
 import os
 import re
@@ -10,36 +9,14 @@ import shutil
 import struct
 import subprocess
 import sys
-import tempfile
 import time
-import unittest
-import uuid
-from pathlib import Path
 
-PROGRAM = os.environ["SPT_PROGRAM"]
-SOURCE = Path(__file__).resolve().parents[2]
-MPIEXEC = os.environ.get("SPT_MPIEXEC", "mpirun")
+from runs import PROGRAM, TINY_MODEL, JobTest, make_corpus, sample_records, wait_until
+
 SECONDS = 20  # within which a refusal must come
-ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMP_NUM_THREADS="1")
-OUR_ERROR = re.compile(r"^\S+ (\[\d+\] )?error ", re.MULTILINE)
+OUR_ERROR = re.compile(r"^\S+ (\[\s*\d+\] )?error ", re.MULTILINE)
 CRASHES = ("terminate called", "what():", "Segmentation", "signal", "Assertion", "Traceback", "INTERNAL ASSERT",
            "[json.exception", "basic_string", "Exception raised from")
-
-
-def processes_marked(mark):
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and mark in (entry / "environ").read_bytes():
-                found.append(entry.name)
-        except OSError:
-            pass
-    return found
-
-
-def command_line(arguments, ranks):
-    launcher = [MPIEXEC, "-n", str(ranks), "--oversubscribe", "--bind-to", "none"] if ranks else []
-    return launcher + [PROGRAM, *map(str, arguments)]
 
 
 def read_safetensors(path):
@@ -63,44 +40,22 @@ def edit_json(path, **changes):
     path.write_text(json.dumps(value))
 
 
-class Case(unittest.TestCase):
-    """Each test has a folder of its own (self.folder); the model and the corpora are made once."""
-
-    shared = None
+class Case(JobTest):
+    """The class has a small model and its corpus, and a run of 2 steps with a checkpoint after each."""
 
     @classmethod
     def setUpClass(cls):
-        if Case.shared is None:
-            Case.make_shared()
-
-    @classmethod
-    def make_shared(cls):
-        cls.holder = tempfile.TemporaryDirectory(prefix="spt-bad-input-")  # removed when Python ends
-        cls.shared = Path(cls.holder.name)
+        super().setUpClass()
         cls.architecture = cls.shared / "architecture"  # without weights
-        shutil.copytree(SOURCE / "configs/tiny_model", cls.architecture)
+        shutil.copytree(TINY_MODEL, cls.architecture)
         edit_json(cls.architecture / "config.json", hidden_size=32, intermediate_size=64, num_hidden_layers=2,
                   num_attention_heads=4, num_key_value_heads=2)
-        cls.records = cls.shared / "records.jsonl"
-        lines = (SOURCE / "configs/samples/records.jsonl").read_text().splitlines()
-        cls.records.write_text("\n".join(lines[:24]) + "\n")
-        cls.corpus = cls.shared / "corpus.h5"
-        cls.start("prepare", cls.records, "--tokenizer", cls.architecture, "--out", cls.corpus)
-        cls.run_folder = cls.shared / "run"  # finished after 2 steps, a checkpoint after each
-        cls.start(*cls.training(cls.run_folder, "model.init=random", path=cls.architecture))
+        cls.records = sample_records(cls.shared / "records.jsonl", 24)
+        cls.corpus = make_corpus(cls.shared / "corpus.h5", cls.architecture, cls.records, max_tokens=2048)
+        cls.run_folder = cls.shared / "run"
+        subprocess.run([PROGRAM, *cls.training(cls.run_folder, "model.init=random", path=cls.architecture)],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         cls.model = cls.run_folder / "checkpoints/step-000002/hf"
-
-    def setUp(self):
-        self.folder = Path(tempfile.mkdtemp(prefix="test-", dir=self.shared))
-
-    @classmethod
-    def start(cls, *arguments, ranks=0, **options):
-        """Runs a command that must succeed."""
-        done = subprocess.run(command_line(arguments, ranks), env=ENVIRONMENT, text=True, capture_output=True,
-                              timeout=60, **options)
-        if done.returncode != 0:
-            raise AssertionError(f"{arguments}: exit {done.returncode}\n{done.stderr}")
-        return done
 
     @classmethod
     def training(cls, run, *overrides, path=None, corpus=None):
@@ -122,43 +77,34 @@ class Case(unittest.TestCase):
         return {path: (path.stat().st_size, path.stat().st_mtime_ns)
                 for path in self.shared.rglob("*") if path.is_file() and path.name not in ("run.lock", "log.txt")}
 
-    def refused(self, *arguments, says, status=1, ranks=0, in_one_message=True, unchanged=True, **options):
+    def refused(self, *arguments, says, status=1, ranks=1, in_one_message=True, unchanged=True, **options):
         """Runs a command that must fail as a user expects: status, one message with each text of `says`, soon, leaving
         nothing running and every file as it was (unless `unchanged` is false)."""
         before = self.files()
-        mark = uuid.uuid4().hex
         begin = time.monotonic()
-        process = subprocess.Popen(command_line(arguments, ranks), env=dict(ENVIRONMENT, SPT_TEST_MARK=mark), text=True,
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
-        try:
-            out, err = process.communicate(timeout=3 * SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            self.fail(f"{arguments} hangs")
+        job = self.start_spt(*arguments, ranks=ranks, **options)
+        found = job.finish(3 * SECONDS)
         seconds = time.monotonic() - begin
-        shown = f"{' '.join(map(str, arguments))} on {ranks or 'no mpirun,'} ranks: exit {process.returncode}\n{err}"
+        output = job.output
+        shown = f"{' '.join(map(str, arguments))} on {ranks} rank(s): exit {found}\n{output}"
         if os.environ.get("SPT_SHOW_MESSAGES"):
             print(f"\n--- {self.id().split('.')[-1]}: {shown}", file=sys.stderr)
-        self.assertEqual(process.returncode, status, shown + out[-2000:])
+        self.assertEqual(found, status, shown)
         self.assertLess(seconds, SECONDS, shown)
         for crash in CRASHES:
-            self.assertNotIn(crash, err, shown)
+            self.assertNotIn(crash, output, shown)
         if in_one_message:
-            self.assertEqual(len(OUR_ERROR.findall(err)), 1, shown)
-            err = err[OUR_ERROR.search(err).start():]
+            self.assertEqual(len(OUR_ERROR.findall(output)), 1, shown)
+            output = output[OUR_ERROR.search(output).start():]
         for text in says:
-            self.assertIn(str(text), err, shown)
-        for _ in range(50):
-            if not (left := processes_marked(mark.encode())):
-                break
-            time.sleep(0.1)
-        self.assertEqual(left, [], shown)
+            self.assertIn(str(text), output, shown)
+        wait_until(lambda: not job.processes(), "all its processes have ended", 5)
         after = self.files()
         changed = [str(path) for path, facts in before.items() if after.get(path) != facts]
         if unchanged:
             self.assertEqual(changed, [], shown)
 
-    def training_refused(self, *overrides, says, ranks=(0, 2), check=True, run=None, **options):
+    def training_refused(self, *overrides, says, ranks=(1, 2), check=True, run=None, **options):
         """Sees `spt train` refuse alone and under mpirun; `options` are refused's and training's."""
         of_training = {key: options.pop(key) for key in ("path", "corpus") if key in options}
         arguments = self.training(run or self.folder / "run", *overrides, **of_training)

@@ -12,7 +12,7 @@ class BadConfiguration(Case):
         path.write_text(text)
         return path
 
-    def config_refused(self, text, says, ranks=(0, 2)):
+    def config_refused(self, text, says, ranks=(1, 2)):
         path = self.config(text)
         for count in ranks:
             with self.subTest(ranks=count):
@@ -23,7 +23,7 @@ class BadConfiguration(Case):
                             says=["config.yaml:5: unknown key optimizer.weight_decai, did you mean optimizer.weight_decay?"])
 
     def test_a_key_nobody_reads_is_refused_with_its_line(self):
-        self.config_refused("run:\n  dir: x\nlora:\n  rank: 8\n", says=["config.yaml:4: unknown key lora.rank"], ranks=[0])
+        self.config_refused("run:\n  dir: x\nlora:\n  rank: 8\n", says=["config.yaml:4: unknown key lora.rank"], ranks=[1])
 
     def test_a_text_where_a_number_is_expected_is_refused_with_its_line(self):
         self.config_refused("run: {dir: x}\noptimizer:\n  lr: fast\n", says=["config.yaml:3: optimizer.lr is 'fast', expected a number"])
@@ -38,7 +38,7 @@ class BadConfiguration(Case):
                               ("train: {steps: {a: 1}}", "unknown key train.steps.a"),
                               ("train: {steps: 99999999999999999999}", "train.steps is '99999999999999999999'")):
             with self.subTest(text):
-                self.config_refused(text + "\n", says=["config.yaml:1: ", message], ranks=[0])
+                self.config_refused(text + "\n", says=["config.yaml:1: ", message], ranks=[1])
 
     def test_several_errors_are_reported_at_once(self):
         self.config_refused("run: {dir: x}\noptimizer:\n  lr: fast\ntrain:\n  setps: 3\n  epochs: many\n",
@@ -48,31 +48,31 @@ class BadConfiguration(Case):
     def test_several_values_out_of_range_are_reported_at_once_with_their_limits(self):
         self.config_refused("run: {dir: x}\nmodel: {path: m}\ndata: {train: t}\noptimizer:\n  lr: -1\ntrain:\n  batch_examples: 0\n",
                             says=["config.yaml:5: optimizer.lr is -1, must be above 0",
-                                  "config.yaml:7: train.batch_examples is 0, must be at least 1"], ranks=[0])
+                                  "config.yaml:7: train.batch_examples is 0, must be at least 1"], ranks=[1])
 
     def test_keys_that_must_be_given_are_named_all_at_once(self):
         self.config_refused("", says=["run.dir is missing", "model.path is missing", "data.train is missing"])
 
     def test_steps_and_epochs_together_are_refused(self):
         self.config_refused("run: {dir: x}\nmodel: {path: m}\ndata: {train: t}\ntrain: {steps: 1, epochs: 1}\n",
-                            says=["train.epochs and train.steps are both given: keep one"], ranks=[0])
+                            says=["train.epochs and train.steps are both given: keep one"], ranks=[1])
 
     def test_infinite_and_absurd_numbers_are_refused(self):
         for value in ("optimizer.lr=nan", "optimizer.lr=.inf", "optimizer.lr=1e999", "optimizer.clip_norm=nan",
                       "schedule.final_lr=-1", "run.collective_timeout_s=nan", "checkpoint.keep=0", "mesh.tp=0",
                       "data.max_tokens=0", "train.steps=-3", "train.micro_batch_tokens=0"):
             with self.subTest(value):
-                self.training_refused(value, says=["command line: " + value.split("=")[0]], ranks=[0])
+                self.training_refused(value, says=["command line: " + value.split("=")[0]], ranks=[1])
 
     def test_a_missing_configuration_is_refused(self):
-        for ranks in (0, 2):
+        for ranks in (1, 2):
             self.refused("train", self.folder / "none.yaml", says=[self.folder / "none.yaml", "No such file"], ranks=ranks)
 
     def test_a_folder_in_place_of_the_configuration_is_refused(self):
         self.refused("train", self.folder, says=[self.folder, "is a folder"])
 
     def test_a_configuration_that_is_no_yaml_is_refused_with_its_line(self):
-        self.config_refused("run: {dir: x}\noptimizer: [1, 2\n", says=["config.yaml:3: not valid YAML"], ranks=[0])
+        self.config_refused("run: {dir: x}\noptimizer: [1, 2\n", says=["config.yaml:3: not valid YAML"], ranks=[1])
 
     def test_a_configuration_that_is_not_utf8_is_refused_with_its_line(self):
         path = self.folder / "config.yaml"
@@ -100,8 +100,8 @@ class BadConfiguration(Case):
 
     def test_one_rank_checks_what_needs_more(self):
         # A login node has one; the number of ranks is mpirun's affair.
-        done = self.start(*self.training(self.folder / "run", "mesh.tp=2", "model.init=random", path=self.architecture), "--check")
-        self.assertIn("nothing is wrong", done.stdout)
+        output = self.spt(*self.training(self.folder / "run", "mesh.tp=2", "model.init=random", path=self.architecture), "--check")
+        self.assertIn("nothing is wrong", output)
 
     def test_warm_up_longer_than_the_run_is_refused(self):
         self.training_refused("schedule.warmup_steps=2", says=["schedule.warmup_steps is 2, must be below the run's 2 steps"])
@@ -122,7 +122,7 @@ class BadCommandLine(Case):
         self.command_refused("generate", "--model", self.model, "--promt", "x", says=["--promt"])
 
     def test_an_unknown_option_of_train_is_refused_on_any_number_of_ranks(self):
-        for ranks in (0, 2):
+        for ranks in (1, 2):
             self.command_refused(*self.training(self.folder / "run"), "--chek", says=["--chek"], ranks=ranks)
 
     def test_a_missing_option_is_named(self):
@@ -130,7 +130,7 @@ class BadCommandLine(Case):
         self.command_refused("generate", "--prompt", "x", says=["--model is required"])
 
     def test_train_without_a_configuration_is_refused(self):
-        for ranks in (0, 2):
+        for ranks in (1, 2):
             self.command_refused("train", says=["CONFIG is required"], ranks=ranks)
 
     def test_a_number_that_is_none_is_refused_with_its_option(self):

@@ -130,34 +130,34 @@ class BadCorpus(Case):
 
     def test_a_corpus_that_is_another_file_is_refused(self):
         for path in (self.records, self.architecture / "config.json"):
-            self.corpus_refused(path, says=["spt prepare"], ranks=[0])
+            self.corpus_refused(path, says=["spt prepare"], ranks=[1])
         (self.folder / "empty.h5").touch()
         self.corpus_refused(self.folder / "empty.h5", says=["spt prepare"])
-        self.corpus_refused(self.folder, says=["is not a file"], ranks=[0])
+        self.corpus_refused(self.folder, says=["is not a file"], ranks=[1])
 
     def test_a_truncated_corpus_is_refused(self):
         data = self.corpus.read_bytes()
         for size in (len(data) - 1, len(data) // 2, 100):
             path = self.folder / "truncated.h5"
             path.write_bytes(data[:size])
-            self.corpus_refused(path, says=["spt prepare"], ranks=[0])
+            self.corpus_refused(path, says=["spt prepare"], ranks=[1])
 
     def test_a_flipped_bit_in_the_tokens_is_refused(self):
         self.corpus_refused(self.spoilt(lambda data: compressed_chunk(data, 4096 * 4)), says=["reading tokens", "damaged"])
 
     def test_a_flipped_bit_in_the_mask_is_refused(self):
-        self.corpus_refused(self.spoilt(lambda data: compressed_chunk(data, 4096)), says=["reading trained", "damaged"], ranks=[0])
+        self.corpus_refused(self.spoilt(lambda data: compressed_chunk(data, 4096)), says=["reading trained", "damaged"], ranks=[1])
 
     def test_a_flipped_bit_in_the_offsets_is_refused(self):
-        self.corpus_refused(self.spoilt(lambda data: compressed_chunk(data, 4096 * 8)), says=["reading offsets", "damaged"], ranks=[0])
+        self.corpus_refused(self.spoilt(lambda data: compressed_chunk(data, 4096 * 8)), says=["reading offsets", "damaged"], ranks=[1])
 
     def test_a_flipped_bit_in_an_attribute_is_refused(self):
         for text in (b"AI Assistant:", b"spt-corpus", self.attribute("content_sha256"), self.attribute("tokenizer_sha256")):
             with self.subTest(text):
-                self.corpus_refused(self.spoilt(lambda data, text=text: data.index(text) + 2), says=["damaged"], ranks=[0])
+                self.corpus_refused(self.spoilt(lambda data, text=text: data.index(text) + 2), says=["damaged"], ranks=[1])
 
     def attribute(self, name):
-        return json.loads(self.start("inspect", self.corpus, "--json").stdout)[name].encode()
+        return json.loads(self.spt("inspect", self.corpus, "--json"))[name].encode()
 
     def test_inspect_verify_refuses_a_flipped_bit(self):
         path = self.spoilt(lambda data: compressed_chunk(data, 4096 * 4))
@@ -172,11 +172,11 @@ class BadCorpus(Case):
 
     def test_corpora_of_two_arms_are_refused(self):
         plain = self.folder / "plain.h5"
-        self.start("prepare", self.records, "--tokenizer", self.architecture, "--arm", "plain", "--out", plain)
+        self.spt("prepare", self.records, "--tokenizer", self.architecture, "--arm", "plain", "--out", plain)
         self.training_refused(f"data.valid={plain}", says=["is of arm role", "data.valid", "of arm plain"])
 
     def test_a_missing_held_out_corpus_is_refused(self):
-        self.training_refused(f"data.valid={self.folder}/none.h5", says=["none.h5", "data.valid"], ranks=[0])
+        self.training_refused(f"data.valid={self.folder}/none.h5", says=["none.h5", "data.valid"], ranks=[1])
 
     def test_examples_longer_than_the_model_takes_are_refused_with_the_knob(self):
         model = self.copy_of(self.model)
@@ -231,13 +231,13 @@ class BadModel(Case):
 
     def test_a_tokenizer_larger_than_the_vocabulary_is_refused(self):
         edit_json(self.spoilt / "config.json", vocab_size=1000)
-        self.model_refused(says=["the tokenizer has 1024 tokens, the model 1000"], overrides=["model.init=random"], ranks=[0, 2])
+        self.model_refused(says=["the tokenizer has 1024 tokens, the model 1000"], overrides=["model.init=random"], ranks=[1, 2])
 
     def test_tp_that_does_not_divide_the_heads_is_refused_with_the_possible_values(self):
         self.training_refused("mesh.tp=4", says=["mesh.tp is 4", "2 key/value heads", "possible: 1, 2"], ranks=[4])
 
     def test_tp_that_does_not_divide_the_ranks_is_refused_with_the_possible_values(self):
-        self.training_refused("mesh.tp=2", says=["mesh.tp is 2, which does not divide the 1 rank(s); possible: 1"], ranks=[0], check=False)
+        self.training_refused("mesh.tp=2", says=["mesh.tp is 2, which does not divide the 1 rank(s); possible: 1"], ranks=[1], check=False)
         self.training_refused("mesh.tp=2", says=["mesh.tp is 2, which does not divide the 3 rank(s); possible: 1, 3"], ranks=[3])
 
     def test_truncated_weights_are_refused(self):
@@ -245,7 +245,7 @@ class BadModel(Case):
         for size in (len(data) - 1, len(data) // 2, 100, 4, 0):
             self.weights.write_bytes(data[:size])
             with self.subTest(size):
-                self.model_refused(says=[self.weights], ranks=[0, 2] if size == 100 else [0])
+                self.model_refused(says=[self.weights], ranks=[1, 2] if size == 100 else [1])
 
     def test_hostile_headers_are_refused(self):
         header, data = read_safetensors(self.weights)
@@ -266,7 +266,7 @@ class BadModel(Case):
     def test_missing_weights_are_refused_with_their_names(self):
         header, data = read_safetensors(self.weights)
         write_safetensors(self.weights, {("renamed" if name == "model.norm.weight" else name): entry for name, entry in header.items()}, data)
-        self.model_refused(says=[self.spoilt, "weights are missing: model.norm.weight"], ranks=[0, 2])
+        self.model_refused(says=[self.spoilt, "weights are missing: model.norm.weight"], ranks=[1, 2])
 
     def test_extra_weights_are_refused_with_their_names(self):
         header, data = read_safetensors(self.weights)
@@ -316,7 +316,7 @@ class BadGeneration(Case):
     def test_a_question_too_long_is_refused_with_its_line_before_any_is_answered(self):
         path = self.folder / "questions.jsonl"
         path.write_text('{"prompt": "a"}\n' * 40 + json.dumps({"prompt": "copper " * 1000}) + "\n")
-        for ranks in (0, 2):
+        for ranks in (1, 2):
             self.generation_refused("--input", path, "--out", self.folder / "out.jsonl", says=["questions.jsonl:41: the question takes", "511"], ranks=ranks)
         self.assertFalse((self.folder / "out.jsonl").exists())
 
@@ -331,7 +331,7 @@ class BadGeneration(Case):
     def test_answers_that_exist_are_not_overwritten(self):
         out = self.folder / "out.jsonl"
         out.write_text("precious")
-        for ranks in (0, 2):
+        for ranks in (1, 2):
             self.generation_refused("--prompt", "a", "--out", out, says=[out, "exists"], ranks=ranks)
         self.assertEqual(out.read_text(), "precious")
 

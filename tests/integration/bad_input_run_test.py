@@ -4,14 +4,13 @@ import json
 import os
 import resource
 import shutil
-import signal
 import subprocess
 import tempfile
-import time
 import unittest
 from pathlib import Path
 
-from bad_input_case import Case, ENVIRONMENT, command_line
+from bad_input_case import Case
+from runs import wait_until
 
 
 class BadRunFolder(Case):
@@ -25,44 +24,45 @@ class BadRunFolder(Case):
         for check in (True, False):
             self.training_refused("model.init=random", "optimizer.lr=0.5", "run.seed=7", path=self.architecture, run=self.run_copy, check=check,
                                   says=["another configuration", "optimizer.lr: 1e-05 there, 0.5 now", "run.seed: 1 there, 7 now"],
-                                  ranks=[0, 2] if check else [0])
+                                  ranks=[1, 2] if check else [1])
 
     def test_a_stored_configuration_that_is_broken_is_refused(self):
         (self.run_copy / "config.yaml").write_text("optimizer: {lr: [")
-        self.training_refused("model.init=random", path=self.architecture, run=self.run_copy, says=[self.run_copy / "config.yaml"], ranks=[0])
+        self.training_refused("model.init=random", path=self.architecture, run=self.run_copy, says=[self.run_copy / "config.yaml"], ranks=[1])
 
     def test_a_run_folder_that_is_a_file_is_refused(self):
         path = self.folder / "file"
         path.touch()
         for run in (path, path / "below"):
-            self.training_refused(run=run, says=["run.dir", path, "Not a directory"], ranks=[0, 2] if run == path else [0])
+            self.training_refused(run=run, says=["run.dir", path, "Not a directory"], ranks=[1, 2] if run == path else [1])
 
     def test_a_checkpoint_in_a_run_that_must_not_resume_is_refused(self):
         self.training_refused("model.init=random", "checkpoint.resume=never", path=self.architecture, run=self.run_copy, check=False,
-                              says=[self.checkpoint, "checkpoint.resume is never"], ranks=[0])
+                              says=[self.checkpoint, "checkpoint.resume is never"], ranks=[1])
 
     def test_a_run_folder_in_use_is_refused_with_its_user(self):
         run = self.folder / "busy"
         overrides = ("model.init=random", "train.steps=100000", "checkpoint.every_steps=100000")
         arguments = self.training(run, *overrides, path=self.architecture)
-        with subprocess.Popen(command_line(arguments, 0), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
-            try:
-                self.wait_for(lambda: (run / "metrics.jsonl").exists() and (run / "metrics.jsonl").stat().st_size)
-                for ranks in (0, 2):
-                    with self.subTest(ranks=ranks):
-                        self.refused(*arguments, says=["run.lock: the run folder is in use by", f"pid {first.pid}", "another run.dir"],
-                                     ranks=ranks, unchanged=False)
-                self.assertIsNone(first.poll())
-            finally:
-                first.kill()
+        first = self.start_spt(*arguments)
+        wait_until(lambda: (run / "metrics.jsonl").exists() and (run / "metrics.jsonl").stat().st_size, "it trains")
+        for ranks in (1, 2):
+            with self.subTest(ranks=ranks):
+                self.refused(*arguments, says=["run.lock: the run folder is in use by", f"pid {first.process.pid}", "another run.dir"],
+                             ranks=ranks, unchanged=False)
+        self.assertIsNone(first.status)
 
-    def wait_for(self, condition):
-        end = time.monotonic() + 30
-        while not condition():
-            self.assertLess(time.monotonic(), end)
-            time.sleep(0.05)
+    def test_a_check_says_where_the_run_would_start_and_what_it_may_not_do(self):
+        check = self.training(self.run_copy, "model.init=random", path=self.architecture)
+        self.assertIn(f"{self.run_copy} is finished: 2 of 2 steps", self.spt(*check, "--check"))
+        shutil.rmtree(self.checkpoint)
+        self.assertIn(f"goes on after step 1 of 2 in {self.run_copy}", self.spt(*check, "--check", ranks=2))
+        self.training_refused("model.init=random", "checkpoint.resume=never", path=self.architecture, run=self.run_copy,
+                              says=["checkpoint.resume is never"])
+        shutil.rmtree(self.run_copy)
+        self.assertIn("starts at step 1", self.spt(*check, "--check"))
 
-    def checkpoint_refused(self, says, ranks=(0, 2)):
+    def checkpoint_refused(self, says, ranks=(1, 2)):
         self.training_refused("model.init=random", path=self.architecture, run=self.run_copy, says=says, check=False, ranks=ranks)
 
     def test_a_checkpoint_with_a_missing_file_is_refused_with_its_name(self):
@@ -71,7 +71,7 @@ class BadRunFolder(Case):
 
     def test_a_checkpoint_with_an_extra_file_is_refused_with_its_name(self):
         (self.checkpoint / "hf/notes.txt").write_text("mine")
-        self.checkpoint_refused([self.checkpoint / "hf/notes.txt", "extra"], ranks=[0])
+        self.checkpoint_refused([self.checkpoint / "hf/notes.txt", "extra"], ranks=[1])
 
     def test_a_checkpoint_with_a_changed_file_is_refused_with_its_name(self):
         path = self.checkpoint / "hf/model.safetensors"
@@ -83,7 +83,7 @@ class BadRunFolder(Case):
     def test_a_checkpoint_with_a_truncated_file_is_refused_with_its_name(self):
         path = next((self.checkpoint / "optimizer").iterdir())
         path.write_bytes(path.read_bytes()[:1000])
-        self.checkpoint_refused([path, "changed since it was saved"], ranks=[0])
+        self.checkpoint_refused([path, "changed since it was saved"], ranks=[1])
 
     def test_a_checkpoint_with_a_broken_list_of_files_is_refused(self):
         path = self.checkpoint / "progress.json"
@@ -94,7 +94,7 @@ class BadRunFolder(Case):
                              ("files", json.dumps(dict(good, files=[]))), ("facts", json.dumps(dict(good, files={"hf/config.json": 5})))):
             with self.subTest(label):
                 path.write_text(value)
-                self.checkpoint_refused([self.checkpoint], ranks=[0])
+                self.checkpoint_refused([self.checkpoint], ranks=[1])
         path.unlink()
         self.checkpoint_refused([path, "missing or broken"])
 
@@ -102,13 +102,36 @@ class BadRunFolder(Case):
         for text in ("", "[]", '{"pid": "x", "host": 5}', '{"pid": 1e99}'):
             (self.run_copy / "run.lock").write_text(text)
             with self.subTest(text):
-                self.training_refused("model.init=random", path=self.architecture, run=self.run_copy, check=False, ranks=[0],
+                self.training_refused("model.init=random", path=self.architecture, run=self.run_copy, check=False, ranks=[1],
                                       says=["run.lock: the run folder is in use by an unknown process"])
+
+    def test_a_lock_that_is_a_folder_is_refused(self):
+        (self.run_copy / "run.lock").unlink(missing_ok=True)
+        (self.run_copy / "run.lock").mkdir()
+        self.training_refused("model.init=random", path=self.architecture, run=self.run_copy, check=False, ranks=[1],
+                              says=[self.run_copy / "run.lock", "is a folder"])
+
+    def test_folders_that_are_no_checkpoints_of_ours_are_left_alone(self):
+        strangers = [self.run_copy / "checkpoints" / name for name in ("step--00001", "step-1", "step-0000003")]
+        for stranger in strangers:
+            stranger.mkdir()
+            (stranger / "notes.txt").write_text("mine")
+        shutil.rmtree(self.checkpoint)
+        self.spt(*self.training(self.run_copy, "model.init=random", path=self.architecture))
+        self.assertTrue(self.checkpoint.is_dir())
+        for stranger in strangers:
+            self.assertEqual((stranger / "notes.txt").read_text(), "mine")
+
+    def test_what_a_killed_pruning_left_goes_also_when_the_run_is_finished(self):
+        left = self.run_copy / "checkpoints/step-000001.deleting"
+        left.mkdir()
+        self.spt(*self.training(self.run_copy, "model.init=random", path=self.architecture))
+        self.assertFalse(left.exists())
 
     def test_a_checkpoint_removed_by_hand_is_made_again(self):
         (self.checkpoint / "hf/notes.txt").write_text("mine")
         shutil.rmtree(self.checkpoint)
-        self.start(*self.training(self.run_copy, "model.init=random", path=self.architecture))
+        self.spt(*self.training(self.run_copy, "model.init=random", path=self.architecture))
         self.assertTrue((self.checkpoint / "progress.json").is_file())
 
 
@@ -116,7 +139,7 @@ class Failures(Case):
     """What is not the user's fault: exit status 2, and what was saved stays."""
 
     def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoints(self):
-        for ranks in (0, 2):
+        for ranks in (1, 2):
             with self.subTest(ranks=ranks):
                 run = self.folder / f"run-{ranks}"
                 arguments = self.training(run, "model.init=random", "train.steps=20", "optimizer.lr=1e37", path=self.architecture)
@@ -139,7 +162,7 @@ class Failures(Case):
 
     @unittest.skipIf(os.geteuid() != 0, "a small file system is mounted, which only root can")
     def test_a_full_disk_ends_the_run_and_it_goes_on_when_there_is_room(self):
-        for ranks in (0, 2):
+        for ranks in (1, 2):
             with self.subTest(ranks=ranks):
                 self.fill_and_go_on(ranks)
 
@@ -157,7 +180,7 @@ class Failures(Case):
             self.refused(*arguments, says=[place, "No space left on device"], status=2, ranks=ranks, unchanged=False)
             self.assertEqual(self.checkpoints_are_whole(run), whole)
             subprocess.run(["mount", "-o", "remount,size=32m", place], check=True)
-            self.start(*arguments, ranks=ranks)
+            self.spt(*arguments, ranks=ranks)
             self.assertEqual(self.checkpoints_are_whole(run), list(range(1, 13)))
             rows = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
             self.assertEqual(rows, list(range(1, 13)))
@@ -166,19 +189,28 @@ class Failures(Case):
 
     def test_a_file_that_cannot_grow_ends_the_run_and_it_goes_on_when_it_can(self):
         def limit():
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
         run = self.folder / "run"
         arguments = self.training(run, "model.init=random", path=self.architecture)
         self.refused(*arguments, says=[run / "checkpoints/step-000001.partial", "File too large"], status=2, preexec_fn=limit)
         self.assertEqual(self.checkpoints_are_whole(run), [])
-        self.start(*arguments)
+        self.spt(*arguments)
         self.assertEqual(self.checkpoints_are_whole(run), [1, 2])
+
+    def test_a_run_folder_that_is_moved_away_ends_the_run(self):
+        for ranks in (1, 2):
+            with self.subTest(ranks=ranks):
+                run = self.folder / f"run-{ranks}"
+                job = self.start_spt(*self.training(run, "model.init=random", "train.steps=100000", "checkpoint.every_steps=100000", path=self.architecture),
+                                     ranks=ranks)
+                wait_until(lambda: (run / "metrics.jsonl").exists() or job.status is not None, "it trains")
+                run.rename(self.folder / f"moved-{ranks}")
+                self.assertEqual(job.finish(), 2, job.output)
+                self.assert_one_message(job.output, "run.lock: the lock is gone", "run folder moved")
 
     def test_a_corpus_that_cannot_be_written_leaves_nothing(self):
         def limit():
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 
         self.refused("prepare", self.records, "--tokenizer", self.architecture, "--out", self.folder / "x.h5", status=2,

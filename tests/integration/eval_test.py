@@ -44,6 +44,12 @@ class EvalTest(JobTest):
                 self.assertAlmostEqual(mine["nll"], theirs["nll"], delta=1e-5 * mine["nll"])
             self.assertAlmostEqual(other["value"], result["value"], delta=1e-5 * result["value"])
 
+    def test_a_corpus_that_is_not_there_is_refused_with_its_task_and_the_root(self):
+        (self.folder / "task.yaml").write_text("name: x\nkind: perplexity\ndata: {path: none.h5}\n")
+        output = self.spt("eval", self.shared / "eval.yaml", f"model.path={self.model}", f"run.dir={self.folder}/out",
+                          f"eval.tasks=[{self.folder}/task.yaml]", status=BAD_INPUT)
+        self.assert_one_message(output, "task.yaml", "none.h5", f"eval.data.root ({self.shared})")
+
     def test_an_unknown_kind_is_refused_with_its_line(self):
         (self.folder / "task.yaml").write_text("name: x\nkind: riddle\ndata: {path: valid.h5}\n")
         output = self.spt("eval", self.shared / "eval.yaml", f"model.path={self.model}", f"run.dir={self.folder}/out",

@@ -2,11 +2,13 @@
 import json
 import os
 import resource
+import stat
 import statistics
 import subprocess
+import time
 import unittest
 
-from runs import BAD_INPUT, DONE, FAILURE, PROGRAM, JobTest, checkpoints, curve, make_model, read_rows, sample_records, wait_until
+from runs import BAD_INPUT, DONE, FAILURE, PROGRAM, SOURCE, JobTest, checkpoints, curve, make_model, read_rows, sample_records, wait_until
 
 
 def repeated(path, records, times):
@@ -101,7 +103,7 @@ class PrepareTest(JobTest):
             for shards in (1, 3):
                 with self.subTest(limit=limit, shards=shards):
                     done = subprocess.run([PROGRAM, "prepare", records, "--tokenizer", self.model, "--out", self.folder / "corpus.h5", "--shards", str(shards)],
-                                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, restore_signals=False,  # SIGXFSZ stays ignored
+                                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
                                           preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
                     self.assertEqual(done.returncode, FAILURE, done.stdout)
                     self.assert_one_message(done.stdout, ".partial: writing failed: File too large")
@@ -110,14 +112,29 @@ class PrepareTest(JobTest):
     def test_memory_does_not_grow_with_the_file(self):
         def peak(times):
             records = repeated(self.folder / "many.jsonl", self.records, times)
-            process = subprocess.Popen([PROGRAM, "prepare", records, "--tokenizer", self.model, "--out", self.folder / "corpus.h5", "--force"],
-                                       stdout=subprocess.DEVNULL)
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            self.assertEqual(process.returncode, DONE)
-            return usage.ru_maxrss / 1024
+            return self.cost("prepare", records, "--tokenizer", self.model, "--out", self.folder / "corpus.h5", "--force")[1]
         small, large = peak(50), peak(1000)  # 2,000 and 40,000 records: 5 M tokens more, 25 MB
         self.assertLess(large - small, 20)
+
+    def test_lima_takes_two_seconds_and_300_megabytes(self):
+        data = SOURCE.parent / "shared" / "data"
+        if not (data / "lima/train.jsonl").is_file():
+            self.skipTest("LIMA is not here (shared/data)")
+        for tokenizer in "tokenizers/llama2", "tokenizers/mistral_v0.1", "weights/smollm2-135m-instruct":
+            with self.subTest(tokenizer):
+                seconds, megabytes = self.cost("prepare", data / "lima/train.jsonl", "--tokenizer", data / tokenizer, "--arm", "plain",
+                                               "--out", self.folder / "lima.h5", "--force")
+                self.assertLess(seconds, 2)
+                self.assertLess(megabytes, 300)
+
+    def cost(self, *arguments):
+        """Seconds and the most memory (MB) of a command that must succeed."""
+        begin = time.monotonic()
+        process = subprocess.Popen([PROGRAM, *map(str, arguments)], stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        self.assertEqual(process.returncode, DONE)
+        return time.monotonic() - begin, usage.ru_maxrss / 1024
 
     def test_options_that_cannot_be_are_refused(self):
         more = sample_records(self.folder / "more.jsonl", 3, first=40)
@@ -141,6 +158,32 @@ class PrepareTest(JobTest):
                 elif says:
                     self.assert_one_message(output, *map(str, says))
                     self.assertEqual(self.names(), ["more.jsonl"])
+
+    def test_a_report_of_duplicates_does_not_overwrite_what_it_reads(self):
+        records = sample_records(self.folder / "x.jsonl", 3)
+        text = records.read_text(encoding="utf-8")
+        for options in ([], ["--duplicates-with", records]):
+            output = self.spt("prepare", records if not options else self.records, "--tokenizer", self.model, "--out", self.folder / "out.h5", "--duplicates", records,
+                              *options, "--force", status=BAD_INPUT)
+            self.assert_one_message(output, "--duplicates", str(records), "choose another")
+            self.assertEqual(records.read_text(encoding="utf-8"), text)
+
+    def test_a_report_and_a_corpus_of_one_name_are_refused(self):
+        output = self.spt("prepare", self.records, "--tokenizer", self.model, "--out", self.folder / "a.h5", "--duplicates", self.folder / "a.h5", status=BAD_INPUT)
+        self.assert_one_message(output, "--duplicates", "a.h5", "choose another")
+        self.assertEqual(self.names(), [])
+
+    def test_a_name_that_is_empty_is_refused(self):
+        self.assert_one_message(self.spt("prepare", self.records, "--tokenizer", self.model, "--out", "", status=BAD_INPUT), "--out is empty")
+
+    @unittest.skipIf(os.geteuid() != 0, "a device is made, which only root can")
+    def test_a_device_is_not_replaced(self):
+        device = self.folder / "null"
+        os.mknod(device, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+        output = self.spt("prepare", self.records, "--tokenizer", self.model, "--out", device, "--force", status=BAD_INPUT)
+        self.assert_one_message(output, str(device), "is a device")
+        self.assertTrue(stat.S_ISCHR(device.stat().st_mode))
+        self.assertEqual(self.names(), ["null"])
 
     def test_examples_longer_than_the_model_takes_are_told_of_with_the_knob(self):
         model = make_model(self.folder / "short", max_position_embeddings=100)

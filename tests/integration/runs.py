@@ -37,9 +37,9 @@ def wait_until(condition, what, seconds=60, pause=0.005):
 
 
 class Job:
-    """A job started from `command`, with all its processes."""
+    """A job started from `command`, with all its processes; `options` are Popen's."""
 
-    def __init__(self, command, folder):
+    def __init__(self, command, folder, **options):
         self.mark = f"SPT_TEST_JOB={uuid.uuid4().hex}"
         name, value = self.mark.split("=")
         # What Open MPI leaves when it is killed goes with the folder.
@@ -47,7 +47,7 @@ class Job:
         self._output = Path(folder) / f"output-{value[:8]}.txt"
         with open(self._output, "wb") as output:
             self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=output,
-                                            stderr=subprocess.STDOUT, env=environment, start_new_session=True)
+                                            stderr=subprocess.STDOUT, env=environment, start_new_session=True, **options)
 
     @property
     def output(self):
@@ -108,17 +108,17 @@ class JobTest(unittest.TestCase):
     def setUp(self):
         self.folder = Path(tempfile.mkdtemp(prefix="test-", dir=self.shared))
 
-    def start(self, *command):
-        job = Job(command, self.shared)
+    def start(self, *command, **options):
+        job = Job(command, self.shared, **options)
         self.addCleanup(job.kill)
         return job
 
-    def start_spt(self, *arguments, ranks=1, by_local_sh=False):
+    def start_spt(self, *arguments, ranks=1, by_local_sh=False, **options):
         if by_local_sh:
-            return self.start(LOCAL, ranks, PROGRAM, *arguments)
+            return self.start(LOCAL, ranks, PROGRAM, *arguments, **options)
         if ranks == 1:
-            return self.start(PROGRAM, *arguments)
-        return self.start(MPIEXEC, "--oversubscribe", "--bind-to", "none", "-np", ranks, PROGRAM, *arguments)
+            return self.start(PROGRAM, *arguments, **options)
+        return self.start(MPIEXEC, "--oversubscribe", "--bind-to", "none", "-np", ranks, PROGRAM, *arguments, **options)
 
     def spt(self, *arguments, ranks=1, status=DONE, by_local_sh=False):
         """Runs a job to its end, checks its exit status, and returns its output."""

@@ -48,6 +48,12 @@ case $test in
   bf16_logits)
     "$bin/dump_logits" "$hf" "$work/bf16.safetensors" bf16
     peer bf16_logits_test.py "$hf" "$work/bf16.safetensors"
+    $mpirun "$bin/dump_logits" "$hf" "$work/bf16-tp2.safetensors" bf16
+    peer bf16_logits_test.py "$hf" "$work/bf16-tp2.safetensors"
+    for model in llama_gqa mistral; do
+      "$bin/dump_logits" "$source/tests/golden/$model" "$work/bf16-$model.safetensors" bf16
+      peer bf16_logits_test.py "$source/tests/golden/$model" "$work/bf16-$model.safetensors"
+    done
     ;;
   training_losses)
     examples=$("$python" -c 'import h5py, sys; print(len(h5py.File(sys.argv[1])["offsets"]) - 1)' "$work/records.h5")

@@ -67,17 +67,28 @@ TEST_P(GoldenModel, TenSteps_FollowTransformersTo1e4Relative) {
   schedule.final_lr = 1e-4;
   ZeroAdamW optimizer(model.parameters().values(), model.parameters().grads(),
                       segments_of(model.parameters(), mesh_.tp->size()), adamw, *mesh_.dp, mesh_.world);
-  const at::Tensor losses = golden_.tensor("losses"), norms = golden_.tensor("grad_norms");
+  const at::Tensor losses = golden_.tensor("losses"), norms = golden_.tensor("grad_norms"),
+                   rates = golden_.tensor("lrs");
   for (int64_t step = 0; step < 10; ++step) {
     const Batch batch = golden_.batch("step" + std::to_string(step) + ".");
     const double count = batch.labels.ne(-100).sum().item<double>();
     const at::Tensor sum = model.loss_sum(batch, 1 / count);
     backward(sum, 1 / count);
-    const double norm = optimizer.step(learning_rate(schedule, adamw.lr, step, 10)).item<double>();
+    const double rate = learning_rate(schedule, adamw.lr, step, 10);
+    EXPECT_NEAR(rate, rates[step].item<double>(), 1e-6 * rate) << "step " << step;
+    const double norm = optimizer.step(rate).item<double>();
     const double loss = losses[step].item<double>(), expected_norm = norms[step].item<double>();
     EXPECT_NEAR(sum.item<double>() / count, loss, 1e-4 * loss) << "step " << step;
     EXPECT_NEAR(norm, expected_norm, 1e-3 * expected_norm) << "step " << step;
   }
+  for (const Parameter& parameter : model.parameters().list())
+    for (size_t i = 0; i < parameter.shards.size(); ++i) {
+      const Shard& shard = parameter.shards[i];
+      const at::Tensor square = parameter.part(i, parameter.value).to(at::kDouble).square().sum();
+      if (!shard.replicated()) mesh_.tp->all_reduce(square, Reduce::kSum);
+      const double expected = golden_.tensor("final_norm." + shard.name).item<double>();
+      EXPECT_NEAR(square.sqrt().item<double>(), expected, 1e-4 * expected) << shard.name;
+    }
 }
 
 TEST_P(GoldenModel, Generate_GreedyTextsEqualTransformersInOneBatchAndOneByOne) {

@@ -33,7 +33,7 @@ struct HeadShape {
 // Keys and values of the tokens seen so far, for generation. One row a sequence.
 class KvCache {
  public:
-  KvCache(int64_t layers, int64_t rows, int64_t capacity, const HeadShape& shape, at::TensorOptions options);
+  KvCache(int64_t layers, int64_t row_count, int64_t capacity, const HeadShape& shape, at::TensorOptions options);
 
   // Which cache row each example of the next forward pass continues; lengths grow by the pass's tokens.
   std::vector<int64_t> rows;

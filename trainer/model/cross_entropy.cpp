@@ -66,7 +66,7 @@ struct CrossEntropyFunction : Function<CrossEntropyFunction> {
     return total;
   }
 
-  static tensor_list backward(AutogradContext* ctx, tensor_list /*grads: grad_scale, by contract*/) {
+  static tensor_list backward(AutogradContext* ctx, const tensor_list& /*grads: grad_scale, by contract*/) {
     tensor_list none(9);
     none[0] = ctx->get_saved_variables()[0];
     return none;

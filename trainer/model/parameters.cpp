@@ -1,5 +1,7 @@
 #include "trainer/model/parameters.h"
 
+#include <ATen/ops/zeros.h>
+
 namespace spt {
 namespace {
 

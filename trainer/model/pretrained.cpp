@@ -4,6 +4,7 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Functions.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -67,7 +68,7 @@ void check(const CausalLm& model, const SafetensorsReader& reader, const std::fi
             fmt::format("{} has the type {}, expected floating point", name, c10::toString(reader.dtype(name))));
     }
   for (const std::string& name : reader.names())
-    if (!expected.count(name) && !is_buffer(name)) unknown.push_back(name);
+    if (!expected.contains(name) && !is_buffer(name)) unknown.push_back(name);
   const auto refuse = [&](const char* what, const std::vector<std::string>& names) {
     if (!names.empty()) throw BadInput(fmt::format("{}: {}: {}", folder.string(), what, first_few(names)));
   };
@@ -85,7 +86,7 @@ void check_pretrained(const CausalLm& model, const std::filesystem::path& folder
 void load_pretrained(CausalLm& model, const std::filesystem::path& folder) {
   const SafetensorsReader reader(folder);
   check(model, reader, folder);
-  for_each_shard(model, [&](const Shard& shard, at::Tensor part) {
+  for_each_shard(model, [&](const Shard& shard, const at::Tensor& part) {
     const std::string name = stored_name(shard.name, model, reader);
     at::Tensor host = part.is_cpu() ? part : at::empty(part.sizes(), part.options().device(at::kCPU));
     reader.read(name, shard.dim, shard.begin, shard.end, host);
@@ -94,7 +95,7 @@ void load_pretrained(CausalLm& model, const std::filesystem::path& folder) {
 }
 
 void init_random(CausalLm& model, uint64_t seed) {
-  for_each_shard(model, [&](const Shard& shard, at::Tensor part) {
+  for_each_shard(model, [&](const Shard& shard, const at::Tensor& part) {
     if (shard.global.size() == 1) {
       part.fill_(1.0);
       return;

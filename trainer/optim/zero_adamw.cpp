@@ -13,21 +13,23 @@
 
 namespace spt {
 
+constexpr double kSmallestEps = 1e-37;
+
 void AdamWConfig::validate(std::vector<std::string>& errors) const {
   const auto require = [&](bool holds, const char* name, double value, const char* limit) {
     if (!holds) errors.push_back(fmt::format("{} is {}, must be {}", name, value, limit));
   };
   require(lr > 0, "lr", lr, "above 0");
-  require(eps > 0, "eps", eps, "above 0");
+  require(eps >= kSmallestEps, "eps", eps, "at least 1e-37 (fp32 knows no smaller normal numbers)");
   require(weight_decay >= 0, "weight_decay", weight_decay, "at least 0");
   require(clip_norm >= 0, "clip_norm", clip_norm, "at least 0");
   if (betas.size() != 2) errors.push_back(fmt::format("betas has {} values, must have 2", betas.size()));
   for (const double beta : betas) require(beta >= 0 && beta < 1, "betas", beta, "at least 0 and below 1");
 }
 
-ZeroAdamW::ZeroAdamW(at::Tensor values, at::Tensor grads, std::vector<Segment> segments, const AdamWConfig& config,
+ZeroAdamW::ZeroAdamW(at::Tensor values, at::Tensor grads, const std::vector<Segment>& segments, AdamWConfig config,
                      Communicator& dp, Communicator& world)
-    : values_(std::move(values)), grads_(std::move(grads)), config_(config), dp_(dp), world_(world) {
+    : values_(std::move(values)), grads_(std::move(grads)), config_(std::move(config)), dp_(dp), world_(world) {
   TORCH_INTERNAL_ASSERT(values_.numel() == grads_.numel() && values_.numel() % dp.size() == 0);
   length_ = values_.numel() / dp.size();
   begin_ = dp.rank() * length_;

@@ -41,7 +41,7 @@ class ZeroAdamW {
  public:
   // `values` (fp32 or bf16) and `grads` (fp32) are flat, of the same length, which dp.size() divides; `world` is dp ×
   // tp. fp32 values are their own master: state is then 8 bytes a parameter of this rank's slice, else 12.
-  ZeroAdamW(at::Tensor values, at::Tensor grads, std::vector<Segment> segments, const AdamWConfig& config,
+  ZeroAdamW(at::Tensor values, at::Tensor grads, const std::vector<Segment>& segments, AdamWConfig config,
             Communicator& dp, Communicator& world);
 
   // Collective. Sums the gradients over dp, clips by the global norm, updates this rank's slice, gathers the values and

@@ -85,7 +85,7 @@ Normed rms_norm_forward(const at::Tensor& x, const at::Tensor& weight, double ep
 }
 
 at::Tensor rms_norm_backward(const at::Tensor& g, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& rstd,
-                             at::Tensor dweight) {
+                             const at::Tensor& dweight) {
   if (!x.is_cpu()) {
     const at::Tensor normed = x.to(at::kFloat) * rstd;
     const at::Tensor wide = g.to(at::kFloat);

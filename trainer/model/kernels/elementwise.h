@@ -14,7 +14,7 @@ struct Normed {
 Normed rms_norm_forward(const at::Tensor& x, const at::Tensor& weight, double eps);
 // Returns the gradient of x for upstream g [T, C]; adds the weight's to `dweight`, fp32 [C].
 at::Tensor rms_norm_backward(const at::Tensor& g, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& rstd,
-                             at::Tensor dweight);
+                             const at::Tensor& dweight);
 
 at::Tensor swiglu_forward(const at::Tensor& gate_up);                        // [T, 2F] → [T, F]
 at::Tensor swiglu_backward(const at::Tensor& g, const at::Tensor& gate_up);  // → [T, 2F]
