@@ -19,6 +19,7 @@ void check_output(const fs::path& path, const char* option, const std::vector<fs
   std::error_code error;
   if (fs::is_directory(path, error))
     throw BadInput(fmt::format("{}: {} is a folder, expected a file's name", option, path.string()));
+  require_no_device(path);
   for (const fs::path& other : others)
     if (fs::weakly_canonical(path, error) == fs::weakly_canonical(other, error))
       throw BadInput(fmt::format("{}: {} is a file of this command already; choose another", option, path.string()));

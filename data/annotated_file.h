@@ -15,7 +15,8 @@ struct NewRole {
   std::string annotation;  // a JSON object: where the role comes from
 };
 
-// Throws BadInput, naming `option`, when `path` is one of `others` or its folder cannot be written to.
+// Throws BadInput, naming `option`, when `path` is one of `others`, a folder or a device, or its folder cannot be
+// written to.
 void check_output(const std::filesystem::path& path, const char* option,
                   const std::vector<std::filesystem::path>& others);
 // Throws BadInput: it exists, and --force is the knob.

@@ -8,6 +8,7 @@
 
 #include "base/durable.h"
 #include "base/error.h"
+#include "data/annotated_file.h"
 #include "data/utf8.h"
 #include "data/word_ngrams.h"
 
@@ -112,16 +113,13 @@ std::vector<DuplicatePair> find_duplicates(const std::vector<std::string>& texts
 }
 
 DuplicatesStatistics report_duplicates(const DuplicatesConfig& config) {
-  require_no_device(config.out);
+  std::vector<fs::path> read = config.inputs;
+  read.insert(read.end(), config.others.begin(), config.others.end());
+  check_output(config.out, "--duplicates", read);
   std::error_code error;
   if (fs::exists(config.out, error) && !config.force)
     throw BadInput(fmt::format("{}: exists already: choose another --duplicates, or replace it with --force",
                                config.out.string()));
-  for (const auto* files : {&config.inputs, &config.others})
-    for (const fs::path& file : *files)
-      if (fs::equivalent(file, config.out, error))
-        throw BadInput(fmt::format("{}: input and output at once: choose another --duplicates", file.string()));
-  require_writable(config.out.has_parent_path() ? config.out.parent_path() : fs::path("."), "--duplicates");
   std::vector<Question> questions;
   std::vector<std::string> texts;
   for (const fs::path& input : config.inputs)

@@ -42,7 +42,8 @@ struct DuplicatePair {
 std::vector<DuplicatePair> find_duplicates(const std::vector<std::string>& texts, size_t inputs);
 
 // Writes a table, tab-separated with a heading: kind, similarity, place and id of the one and of the other, and the
-// beginning of the text. Throws BadInput: what RecordReader refuses, an existing report without `force`.
+// beginning of the text. Throws BadInput: what RecordReader refuses, an existing report without `force`,
+// one that is among the files read.
 DuplicatesStatistics report_duplicates(const DuplicatesConfig& config);
 
 }  // namespace spt

@@ -27,6 +27,11 @@ fs::path named_config(const std::string& kind, const std::string& name_or_file) 
   if (name_or_file.find('/') != std::string::npos || name_or_file.ends_with(".yaml")) return name_or_file;
   fs::path path = folder_of(kind) / (name_or_file + ".yaml");
   std::error_code error;
+  if (!fs::is_directory(path.parent_path(), error))
+    throw BadInput(
+        fmt::format("there is no folder {} to look for \"{}\" in: set SPT_CONFIGS to the program's folder of "
+                    "configurations, or give a file (./mine.yaml)",
+                    path.parent_path().string(), name_or_file));
   if (!fs::exists(path, error))
     throw BadInput(fmt::format("there is no {} \"{}\" in {}; there are: {} (or give a file: ./mine.yaml)",
                                kind.substr(0, kind.size() - 1), name_or_file, path.parent_path().string(),

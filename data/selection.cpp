@@ -16,7 +16,7 @@ namespace {
 constexpr double kMaxWeight = 1000;
 constexpr uint64_t kHeldOutSalt = 0x68656C64'6F7574ULL;  // so that held out and chosen by seed are independent
 
-// The `count` of `records` with the smallest keys, in their own order.
+// The `count` of `records` with the smallest keys, in any order.
 std::vector<size_t> smallest(const std::vector<size_t>& records, const std::vector<Candidate>& candidates,
                              int64_t count, uint64_t salt = 0) {
   std::vector<size_t> order = records;
@@ -28,7 +28,6 @@ std::vector<size_t> smallest(const std::vector<size_t>& records, const std::vect
   const auto end = order.begin() + static_cast<std::ptrdiff_t>(count);
   std::nth_element(order.begin(), end, order.end(), before);
   order.erase(end, order.end());
-  std::sort(order.begin(), order.end());
   return order;
 }
 

@@ -60,6 +60,12 @@ void add_statistics(const CorpusStatistics& found, ordered_json& out) {
     out["histogram"].push_back({{"begin", bin.begin}, {"end", bin.end}, {"count", bin.count}});
 }
 
+// An attribute that holds JSON; as text where somebody else wrote something else.
+ordered_json parsed(const std::string& attribute) {
+  ordered_json value = ordered_json::parse(attribute, nullptr, false);
+  return value.is_discarded() ? ordered_json(attribute) : value;
+}
+
 ordered_json summary(const InspectOptions& options, const Dataset& corpus, const Tokenizer* tokenizer) {
   const CorpusInfo& info = corpus.info();
   const CorpusStatistics found = corpus_statistics(corpus, tokenizer);
@@ -68,8 +74,8 @@ ordered_json summary(const InspectOptions& options, const Dataset& corpus, const
                       {"format", kCorpusFormat},
                       {"arm", info.arm},
                       {"parts", corpus.parts()},
-                      {"ablation", info.ablation},
-                      {"selection", info.selection},
+                      {"ablation", parsed(info.ablation)},
+                      {"selection", parsed(info.selection)},
                       {"examples", corpus.size()},
                       {"tokens", found.tokens.total},
                       {"max_tokens", info.max_tokens},

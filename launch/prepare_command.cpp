@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/fields.h"
+#include "data/annotated_file.h"
 #include "data/duplicates.h"
 #include "data/prepare.h"
 #include "data/prepare_check.h"
@@ -47,6 +48,7 @@ void print_table(const PrepareConfig& config, const PrepareStatistics& s) {
 
 void report(const Options& options) {
   const PrepareConfig& config = options.config;
+  check_output(options.duplicates, "--duplicates", {config.out, config.valid_out});
   const DuplicatesStatistics found =
       report_duplicates({config.inputs, options.duplicates_with, options.duplicates, config.format, config.force});
   fmt::print("{}: {} questions, {} pairs the same, {} nearly\n", options.duplicates.string(), found.questions,
@@ -93,17 +95,11 @@ int run(Options& options) {
   config.ablation.role_loss = !options.no_role_loss;
   if (options.duplicates.empty() && !options.duplicates_with.empty())
     throw BadInput("--duplicates-with needs --duplicates, the report to write");
-  const auto normal = [](const std::filesystem::path& path) {
-    return std::filesystem::absolute(path).lexically_normal();
-  };
-  for (const auto& [option, path] :
-       {std::pair("--out", options.config.out), std::pair("--valid-out", options.config.valid_out)})
-    if (!options.duplicates.empty() && !path.empty() && normal(path) == normal(options.duplicates))
-      throw BadInput(fmt::format("{}: is {} and --duplicates at once", path.string(), option));
   const ChatTemplate chat_template = ChatTemplate::load(options.chat_template);
   const auto tokenizer = load_tokenizer(options.tokenizer);
   config.model_tokens = model_tokens(options.tokenizer);
   check_prepare(config);
+  check_output(config.out, "--out", options.duplicates_with);
   if (!options.duplicates.empty()) report(options);
   const PrepareStatistics statistics = prepare(config, chat_template, *tokenizer);
   print_table(config, statistics);
@@ -139,7 +135,6 @@ void add_prepare(CLI::App& app, Action& action) {
       ->allow_extra_args(false);
   command->add_option("--seed", options->config.selection.seed, "of all that is chosen at random")
       ->check(CLI::Range(0.0, 9.2e18))  // a negative number would wrap
-
       ->capture_default_str();
   command->add_option("--valid", options->valid, "so many records (N or a share) are held out, the same in every arm");
   command->add_option("--valid-out", options->config.valid_out, "the corpus of what --valid holds out");

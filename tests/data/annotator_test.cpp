@@ -143,7 +143,8 @@ TEST_F(AnnotatorFile, Load_RefusesWhatCannotWorkWithTheLine) {
   EXPECT_THAT(error_with("You are by hand", "You are by hand by hand by hand"),
               AllOf(HasSubstr("neutral.role"), HasSubstr("repeats itself")));
   EXPECT_THAT(error_with("You are one", "You are"), AllOf(HasSubstr("a.yaml:2: example.role"), HasSubstr("2 words")));
-  EXPECT_THAT(error_with("role: You are by hand, ", ""), HasSubstr("neutral.role is missing"));
+  EXPECT_THAT(error_with("role: You are by hand, ", ""),
+              AllOf(HasSubstr("a.yaml: "), HasSubstr("neutral.role is missing")));
   EXPECT_THAT(error_with("checks:", "attempts: 0\nchecks:"), HasSubstr("attempts is 0"));
 }
 

@@ -117,7 +117,7 @@ TEST(ChatTemplate, Encode_KeepsSpecialTokensOfARecordAsText) {
 
 TEST(ChatTemplate, Prompt_IsTheBeginningOfTheTrainingExample) {
   const FakeTokenizer tokenizer;
-  for (const char* name : {"spt", "chatml", "llama2_chat", "mistral_instruct"}) {
+  for (const char* name : {"spt", "chatml", "llama2_chat", "mistral_instruct", "plain", "vicuna"}) {
     const ChatTemplate chat_template = load(name);
     for (const auto& turns : std::vector<std::vector<std::string>>{{"q1"}, {"q1", "a1", "q2"}}) {
       std::vector<std::string> all = turns;
@@ -314,7 +314,8 @@ TEST_F(TemplateNames, Load_OfAnUnknownNameListsTheKnownOnes) {
     ChatTemplate::load("sptt");
     FAIL();
   } catch (const BadInput& bad) {
-    EXPECT_THAT(bad.what(), AllOf(HasSubstr("\"sptt\""), HasSubstr("chatml, llama2_chat, mistral_instruct, spt")));
+    EXPECT_THAT(bad.what(),
+                AllOf(HasSubstr("\"sptt\""), HasSubstr("chatml, llama2_chat, mistral_instruct, plain, spt")));
   }
 }
 

@@ -37,6 +37,15 @@ TEST(Contamination, CountsAWholeQuestionOnceHoweverOftenItStandsThere) {
   EXPECT_EQ(found[0].shared, found[0].runs);
 }
 
+TEST(Contamination, CountsARunOnceThatAQuestionRepeats) {
+  ContaminationIndex index(2);
+  index.add("a", "1", "one two one two one");
+  const auto found = index.find("r", {"two one two"});
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(found[0].runs, 2);
+  EXPECT_EQ(found[0].shared, 2);
+}
+
 TEST(Contamination, TellsEveryQuestionThatSharesTheWords) {
   ContaminationIndex index(3);
   index.add("a", "1", "one two three four");

@@ -110,6 +110,17 @@ TEST_F(Report, Table_IsNotReplacedWithoutForce) {
   EXPECT_THAT(folder_.get("r.tsv"), StartsWith("kind\t"));
 }
 
+TEST_F(Report, Table_NeverReplacesWhatIsRead) {
+  const std::string text = "{\"conversations\": [\"q\", \"a\"]}\n";
+  DuplicatesConfig config{{folder_.put("in.jsonl", text)}, {folder_.put("test.jsonl", text)}, {}};
+  config.force = true;
+  for (const char* name : {"in.jsonl", "test.jsonl"}) {
+    config.out = folder_ / "." / name;
+    EXPECT_THROW(report_duplicates(config), BadInput);
+    EXPECT_EQ(folder_.get(name), text);
+  }
+}
+
 TEST_F(Report, LimasTestPromptInItsTrainingSet_IsFoundSoon) {
   const char* variable = std::getenv("SPT_SHARED_DATA");
   const std::filesystem::path lima =

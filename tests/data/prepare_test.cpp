@@ -1,6 +1,9 @@
 #include "data/prepare.h"
 
+#include <fstream>
+#include <functional>
 #include <map>
+#include <utility>
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -404,6 +407,62 @@ TEST_F(Prepare, HeldOutRecords_AreTheSameInBothArmsAndForEverySize) {
   EXPECT_EQ(Dataset(folder_ / "out.h5").info().selection, R"({"seed":1,"weights":[1.0],"valid":0.1,"random":20})");
 }
 
+// Of 20 records each second one has no room for its answer.
+TEST_F(Prepare, DroppedRecords_AreCountedWhereTheyWouldHaveBeenAndAsOftenAsTheyCount) {
+  std::string text;
+  for (int i = 0; i < 20; ++i)
+    text += fmt::format("{{\"conversations\": [\"{}\", \"a\"], \"role\": \"You are A.\"}}\n", i % 2 == 0 ? "q" : "qqq");
+  PrepareConfig made = config(text);
+  made.max_tokens = 8;
+  made.selection.valid = parse_amount("--valid", "0.5");
+  made.selection.weights = {3};
+  made.valid_out = folder_ / "valid.h5";
+  const PrepareStatistics statistics = run(made);
+  const auto valid = static_cast<int64_t>(ids("valid.h5").size());
+  EXPECT_GT(valid, 0);
+  EXPECT_LT(valid, 10);
+  EXPECT_EQ(Dataset(made.valid_out).info().dropped_examples, 10 - valid);
+  EXPECT_EQ(statistics.examples, 3 * (10 - valid));
+  EXPECT_EQ(statistics.dropped_too_long, 3 * valid);
+  EXPECT_EQ(Dataset(made.out).info().dropped_examples, 3 * valid);
+}
+
+// A tokenizer that does something to the records when the first of them is encoded, while the last are still to be
+// read.
+class Meddling : public FakeTokenizer {
+ public:
+  explicit Meddling(std::function<void()> meddle) : meddle_(std::move(meddle)) {}
+  std::vector<int32_t> encode(std::string_view text, bool at_start) const override {
+    if (text.find("q0:") != std::string_view::npos && meddle_) std::exchange(meddle_, nullptr)();
+    return FakeTokenizer::encode(text, at_start);
+  }
+
+ private:
+  mutable std::function<void()> meddle_;
+};
+
+TEST_F(Prepare, RecordsThatChangeMeanwhile_AreRefused) {
+  PrepareConfig made = config(many_records(10'000));
+  made.threads = 1;
+  const auto overwrite_last_answer = [&] {
+    std::fstream file(made.inputs[0]);
+    file.seekp(-60, std::ios::end);
+    file.put('y');
+  };
+  const auto append_records = [&] { std::ofstream(made.inputs[0], std::ios::app) << many_records(2000); };
+  for (const std::function<void()>& meddle :
+       {std::function<void()>(overwrite_last_answer), std::function<void()>(append_records)}) {
+    try {
+      prepare(made, template_, Meddling(meddle));
+      FAIL();
+    } catch (const BadInput& bad) {
+      EXPECT_THAT(bad.what(), HasSubstr("the records changed while they were read"));
+    }
+    EXPECT_FALSE(std::filesystem::exists(made.out));
+    folder_.put("in.jsonl", many_records(10'000));
+  }
+}
+
 TEST_F(Prepare, Source_ChoosesItsRecords) {
   PrepareConfig made = config(kTwoRecords);
   made.selection.sources = {"x"};
@@ -474,6 +533,7 @@ TEST_F(Prepare, Ablations_ChangeTheRoleAlone) {
   made.ablation.restatement = true;
   made.ablation.roles = Roles::kFiller;
   const int64_t tokens = run(made).tokens;
+  EXPECT_THAT(rows()[0], AllOf(HasSubstr("|q1: You are"), Not(HasSubstr("user")), HasSubstr("\n\na1</s>")));
   made.ablation = {};
   EXPECT_EQ(run(made).tokens, tokens);
   const int64_t trained = run(made).trained_tokens;

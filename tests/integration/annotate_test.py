@@ -132,6 +132,13 @@ class OutputTest(AnnotateTest):
         self.assert_one_message(self.spt("annotate", records, "--out", records, "--endpoint", server.url, "--model", "m", "--force",
                                          status=BAD_INPUT), str(records))
 
+    def test_an_output_that_is_a_device_is_refused_before_anything_is_asked(self):
+        server = self.serve()
+        output = self.spt("annotate", write_records(self.folder / "in.jsonl", 1), "--out", "/dev/full", "--endpoint", server.url, "--model", "m", "--force",
+                          status=BAD_INPUT)
+        self.assert_one_message(output, "/dev/full", "device")
+        self.assertEqual(server.requests, [])
+
     def test_broken_input_lines_end_it_before_anything_is_asked(self):
         server = self.serve()
         records = self.folder / "in.jsonl"

@@ -92,9 +92,19 @@ class InspectTest(JobTest):
         self.assertEqual([source["examples"] for source in found["sources"]], [24])
         self.assertEqual(sum(bin["count"] for bin in found["histogram"]), 24)
         rows = self.inspect(self.corpus, "--rows", "0:24", "--tokenizer", self.model)["rows"]
+        self.assertEqual([row["row"] for row in rows], list(range(24)))
+        self.assertEqual([row["id"] for row in rows], [json.loads(line)["id"] for line in self.records.read_text().splitlines()])
+        self.assertEqual([row["tokens"] for row in rows], [sum(len(span["ids"]) for span in row["spans"]) for row in rows])
         spans = [span for row in rows for span in row["spans"]]
         self.assertEqual(found["trained_tokens"], sum(len(span["ids"]) for span in spans if span["part"] != "context"))
+        self.assertAlmostEqual(found["trained_share"], found["trained_tokens"] / found["tokens"])
+        self.assertAlmostEqual(found["roles"]["share_of_trained_tokens"], found["roles"]["tokens"] / found["trained_tokens"])
         self.assertEqual(found["roles"]["tokens"], sum(len(span["ids"]) for span in spans if span["part"] == "role"))
+
+    def test_rows_that_are_not_there_are_refused_with_the_limits(self):
+        self.assertEqual([row["row"] for row in self.inspect(self.corpus, "--rows", "22:24")["rows"]], [22, 23])
+        for rows in "0:25", "24", "3:3", "5:4", "-1:2", "a", "1:", "1:2:3":
+            self.refused(self.corpus, f"--rows={rows}", says=[f"--rows is '{rows}'", "0 ≤ A < B ≤ 24"])
 
     def test_rows_are_text_with_names_in_brackets_and_ids_without_a_tokenizer(self):
         record = json.loads(self.records.read_text().splitlines()[0])
@@ -214,17 +224,18 @@ class InspectTest(JobTest):
                  self.task("cells", 'kind: choice\ndata: {path: "*_test.csv", format: csv, columns: [question, A, answer]}\nprompt: "{question}"\n')]
         role = "You are a tailor. The user asks about cloth."
         records = jsonl(self.folder / "r.jsonl", {"id": "clean", "conversations": ["What is copper?", "A metal."], "role": role},
-                        {"id": "seen", "conversations": ["Solve this.", f"Well: {QUESTION}? Three."], "role": role})
-        expected = [("seen", "stems", "2"), ("seen", "packed", "x7"), ("seen", "cells", "1")]
+                        {"id": "seen", "conversations": ["Solve this.", f"Well: {QUESTION}? Three."], "role": role},
+                        {"id": "role", "conversations": ["Solve it.", "Three."], "role": f"You are a tailor. The user asks: {QUESTION}?"})
+        expected = [(record, *item) for record in ("seen", "role") for item in (("stems", "2"), ("packed", "x7"), ("cells", "1"))]
         for path, options in ((records, ()), (make_corpus(self.folder / "c.h5", self.model, records), ("--tokenizer", self.model))):
             found = self.inspect(path, *options, "--against", *tasks, "--data-root", self.folder)["against"]
             self.assertEqual([(o["record"], o["task"], o["item"]) for o in found["overlaps"]], expected)
             self.assertEqual([o["shared"] for o in found["overlaps"]], [o["runs"] for o in found["overlaps"]])
             self.assertEqual([(t["items"], t["too_short"], t["items_found"], t["records_found"]) for t in found["tasks"]],
-                             [(2, 1, 1, 1), (1, 0, 1, 1), (1, 0, 1, 1)])
+                             [(2, 1, 1, 2), (1, 0, 1, 2), (1, 0, 1, 2)])
         self.assertIn("seen", self.text(records, "--against", *tasks, "--data-root", self.folder))
         found = self.inspect(records, "--against", tasks[0], "--data-root", self.folder, "--ngram", "3")["against"]
-        self.assertEqual({o["record"] for o in found["overlaps"]}, {"clean", "seen"})
+        self.assertEqual({o["record"] for o in found["overlaps"]}, {"clean", "seen", "role"})
 
     def test_overlap_with_what_is_no_benchmark_is_refused(self):
         task = self.task("t", 'kind: open\ndata: {path: none.jsonl}\nprompt: "{q}"\n')

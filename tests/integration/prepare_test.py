@@ -146,11 +146,16 @@ class PrepareTest(JobTest):
                 (["--weight", "1", "--weight", "2"], ["--weight is given 2 times for 1"]), (["--shards", "41"], ["--shards is 41", "1…40"]),
                 (["--threads", "-1"], ["--threads is -1"]), (["--roles", "foreign"], ["--roles is 'foreign'", "shuffled"]),
                 (["--arm", "plain", "--no-role-loss"], ["--arm plain has none"]), (["--duplicates-with", more], ["--duplicates-with needs --duplicates"]),
-                (["--duplicates", more], [more, "exists already"]), (["--template", "mistral_instruct", "--system", "{"], [])):
+                (["--duplicates", more], [more, "exists already"]), (["--seed", "-1"], None),
+                (["--duplicates", self.records, "--force"], ["--duplicates", self.records, "choose another"]),
+                (["--duplicates", self.folder / "out.h5"], ["--duplicates", "out.h5", "choose another"]),
+                (["--duplicates", self.folder / "d.tsv", "--duplicates-with", self.folder / "out.h5"], ["--out", "out.h5", "choose another"]), (["--template", "mistral_instruct", "--system", "{"], [])):
             with self.subTest(options):
-                status = BAD_INPUT if says else DONE  # a brace in a system line is text
+                status = DONE if says == [] else BAD_INPUT  # a brace in a system line is text
                 output = self.spt("prepare", self.records, "--tokenizer", self.model, "--out", self.folder / "out.h5", *options, status=status)
-                if says:
+                if says is None:
+                    self.assertIn(options[0], output)  # CLI11's own words
+                elif says:
                     self.assert_one_message(output, *map(str, says))
                     self.assertEqual(self.names(), ["more.jsonl"])
 
@@ -160,12 +165,12 @@ class PrepareTest(JobTest):
         for options in ([], ["--duplicates-with", records]):
             output = self.spt("prepare", records if not options else self.records, "--tokenizer", self.model, "--out", self.folder / "out.h5", "--duplicates", records,
                               *options, "--force", status=BAD_INPUT)
-            self.assert_one_message(output, str(records), "input and output at once")
+            self.assert_one_message(output, "--duplicates", str(records), "choose another")
             self.assertEqual(records.read_text(encoding="utf-8"), text)
 
     def test_a_report_and_a_corpus_of_one_name_are_refused(self):
         output = self.spt("prepare", self.records, "--tokenizer", self.model, "--out", self.folder / "a.h5", "--duplicates", self.folder / "a.h5", status=BAD_INPUT)
-        self.assert_one_message(output, "a.h5", "--out and --duplicates at once")
+        self.assert_one_message(output, "--duplicates", "a.h5", "choose another")
         self.assertEqual(self.names(), [])
 
     def test_a_name_that_is_empty_is_refused(self):
@@ -212,6 +217,18 @@ class PrepareTest(JobTest):
         output = self.spt("eval", "/dev/null", f"model.path={hf}", f"run.dir={self.folder}/x", f"eval.tasks=[{self.folder}/parts.yaml]",
                           f"eval.data.root={self.folder}", status=BAD_INPUT)
         self.assert_one_message(output, "parts.part-00002-of-00003.h5", "is missing")
+
+    def test_every_switch_stands_in_the_attributes(self):
+        facts = self.inspect(self.prepare("c.h5", "--no-restatement", "--no-role-loss", "--roles", "shuffled", "--system", "Be brief.", "--seed", 7,
+                                          "--select", "random=0.5", "--weight", 2, "--valid", 4, "--valid-out", self.folder / "v.h5"))
+        self.assertEqual(facts["ablation"], {"system": "Be brief.", "roles": "shuffled", "restatement": False, "role_loss": False})
+        self.assertEqual(facts["selection"], {"seed": 7, "weights": [2.0], "valid": 4, "random": 0.5})
+        self.assertEqual((facts["system"], facts["examples"], facts["arm"]), ("Be brief.", 2 * 18, "role"))
+        plain = self.inspect(self.prepare("p.h5", "--arm", "plain", "--shards", 2))
+        self.assertEqual((plain["arm"], plain["parts"], plain["max_tokens"]), ("plain", 2, 160))
+        alpaca = self.folder / "alpaca.jsonl"
+        alpaca.write_text('{"conversations": [], "instruction": "a", "output": "b", "role": "You are A."}\n')
+        self.assertEqual(self.inspect(self.prepare("a.h5", "--format", "alpaca", records=alpaca))["examples"], 1)
 
     def test_under_mpirun_it_is_refused_with_one_message(self):
         output = self.spt("prepare", self.records, "--tokenizer", self.model, "--out", self.folder / "out.h5", ranks=2, status=BAD_INPUT)
