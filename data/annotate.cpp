@@ -8,6 +8,7 @@
 #include "base/durable.h"
 #include "base/error.h"
 #include "base/sha256.h"
+#include "data/output_file.h"
 
 namespace spt {
 namespace {

@@ -15,13 +15,6 @@ struct NewRole {
   std::string annotation;  // a JSON object: where the role comes from
 };
 
-// Throws BadInput, naming `option`, when `path` is one of `others`, a folder or a device, or its folder cannot be
-// written to.
-void check_output(const std::filesystem::path& path, const char* option,
-                  const std::vector<std::filesystem::path>& others);
-// Throws BadInput: it exists, and --force is the knob.
-void refuse_existing(const std::filesystem::path& path);
-
 // Writes the input's lines 1 … last_line to `path`, synced; returns their SHA-256. `roles` by line.
 std::string write_annotated_file(const std::filesystem::path& input, const std::filesystem::path& path,
                                  const std::vector<NewRole>& roles, int64_t last_line);

@@ -117,12 +117,7 @@ void AnnotatorConfig::validate(std::vector<std::string>& errors) const {
 Annotator::Annotator(const std::string& name_or_file) {
   const std::filesystem::path file = named_config("annotators", name_or_file);
   const ConfigValues values = load_config_values(file, {});
-  try {
-    config_ = read_fields<AnnotatorConfig>(values);
-  } catch (const BadInput& error) {  // a key that is missing has no line to name
-    const std::string message = error.what();
-    throw BadInput(message.starts_with(file.string()) ? message : fmt::format("{}: {}", file.string(), message));
-  }
+  config_ = read_fields_of<AnnotatorConfig>(file, values);
   sha256_ = sha256_file(file);
   refusals_ = compile(config_.checks.refusals, "checks.refusals", values);
   not_a_role_ = compile(config_.checks.not_a_role, "checks.not_a_role", values);

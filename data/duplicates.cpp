@@ -8,7 +8,7 @@
 
 #include "base/durable.h"
 #include "base/error.h"
-#include "data/annotated_file.h"
+#include "data/output_file.h"
 #include "data/utf8.h"
 #include "data/word_ngrams.h"
 

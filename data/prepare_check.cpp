@@ -19,7 +19,7 @@ void check_range(const char* option, int64_t value, int64_t least, int64_t most)
     throw BadInput(fmt::format("{} is {}, expected {}…{}", option, value, least, most));
 }
 
-void check_output(const char* option, const fs::path& out, const PrepareConfig& config) {
+void check_corpus_output(const char* option, const fs::path& out, const PrepareConfig& config) {
   if (out.empty()) throw BadInput(fmt::format("{} is empty", option));
   require_no_device(out);
   std::error_code error;
@@ -63,12 +63,12 @@ void check_prepare(const PrepareConfig& config) {
     throw BadInput(fmt::format("--weight is given {} times for {} files of records: one each, in their order",
                                config.selection.weights.size(), config.inputs.size()));
   config.ablation.check(config.arm);
-  check_output("--out", config.out, config);
+  check_corpus_output("--out", config.out, config);
   if (config.selection.valid.has_value() == config.valid_out.empty())
     throw BadInput(
         "--valid and --valid-out belong together: how many records to hold out, and the corpus to write them to");
   if (!config.valid_out.empty()) {
-    check_output("--valid-out", config.valid_out, config);
+    check_corpus_output("--valid-out", config.valid_out, config);
     if (fs::absolute(config.valid_out).lexically_normal() == fs::absolute(config.out).lexically_normal())
       throw BadInput(fmt::format("{}: is --out and --valid-out at once", config.out.string()));
   }

@@ -10,6 +10,7 @@
 #include "base/durable.h"
 #include "base/error.h"
 #include "data/annotated_file.h"
+#include "data/output_file.h"
 #include "data/records.h"
 #include "data/tokenizer_pattern.h"
 

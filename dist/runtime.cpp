@@ -32,10 +32,6 @@ bool in_environment(const char* name) {
   return std::getenv(name) != nullptr;
 }
 
-bool started_by_launcher() {
-  return in_environment("OMPI_COMM_WORLD_SIZE") || in_environment("PMIX_RANK") || in_environment("PMI_RANK");
-}
-
 class MpiSession {
  public:
   MpiSession(int argc, char** argv) {
@@ -91,6 +87,10 @@ void choose_threads(Communicator& local) {
 }
 
 }  // namespace
+
+bool started_by_launcher() {
+  return in_environment("OMPI_COMM_WORLD_SIZE") || in_environment("PMIX_RANK") || in_environment("PMI_RANK");
+}
 
 Runtime::Runtime(const std::shared_ptr<JobEnd>& job_end)
     : host_world_(std::make_unique<MpiCommunicator>(duplicate_comm(MPI_COMM_WORLD), job_end)), device_(at::kCPU) {

@@ -20,6 +20,9 @@ inline std::vector<std::pair<std::string, Backend>> enum_names(Backend) {
   return {{"auto", Backend::kAuto}, {"nccl", Backend::kNccl}, {"mpi", Backend::kMpi}};
 }
 
+// By mpirun or srun: asked before MPI starts, which takes its time.
+bool started_by_launcher();
+
 class Runtime {
  public:
   // All ranks, over MPI, for CPU tensors: for start-up checks, small integers and clean agreement.

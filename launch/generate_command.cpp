@@ -12,6 +12,7 @@
 #include "dist/watchdog.h"
 #include "launch/chat_model.h"
 #include "launch/commands.h"
+#include "launch/options.h"
 #include "trainer/eval/generator.h"
 #include "trainer/same_view.h"
 
@@ -189,9 +190,7 @@ void add_generate(CLI::App& app, Action& action) {
   command->add_option("--temperature", options->sampling.temperature, "0: greedy")->capture_default_str();
   command->add_option("--top-p", options->sampling.top_p, "sample from the most likely tokens of this probability")
       ->capture_default_str();
-  command->add_option("--seed", options->sampling.seed, "of the sampling")
-      ->check(CLI::Range(0.0, 9.2e18))  // a negative number would wrap
-      ->capture_default_str();
+  command->add_option("--seed", options->sampling.seed, "of the sampling")->check(seed_range())->capture_default_str();
   command->add_option("--batch", options->batch, "questions side by side on a rank")->capture_default_str();
   command->add_option("key=value", options->overrides, "mesh.tp, mesh.backend, model.dtype");
   command->footer(

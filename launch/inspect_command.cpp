@@ -7,7 +7,6 @@
 #include "launch/commands.h"
 #include "launch/confined_verify.h"
 #include "launch/inspect_corpus.h"
-#include "launch/inspect_folder.h"
 #include "launch/inspect_print.h"
 #include "trainer/checkpoint_files.h"
 #include "trainer/describe.h"
@@ -76,11 +75,7 @@ int run(const InspectOptions& options) {
   if (kind == Kind::kCorpus) inspect_corpus(options);
   if (kind == Kind::kRecords) inspect_records(options);
   if (kind == Kind::kCheckpoint) show(describe_checkpoint(options.path, options.verify), options.json);
-  if (kind == Kind::kRun) {
-    nlohmann::ordered_json facts = describe_run(options.path, options.verify);
-    facts["config"] = typed_config(options.path);
-    show(facts, options.json);
-  }
+  if (kind == Kind::kRun) show(describe_run(options.path, options.verify), options.json);
   if (kind == Kind::kEvaluation) show(describe_evaluation(options.path), options.json);
   if (kind == Kind::kModel) show(describe_model(options.path, options.verify), options.json);
   return static_cast<int>(ExitStatus::kDone);

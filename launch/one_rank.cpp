@@ -1,7 +1,5 @@
 #include "launch/one_rank.h"
 
-#include <cstdlib>
-
 #include <fmt/format.h>
 
 #include "dist/runtime.h"
@@ -9,7 +7,7 @@
 namespace spt {
 
 int run_on_one_rank(int argc, char** argv, const std::string& why, const std::function<int()>& body) {
-  if (std::getenv("PMIX_RANK") == nullptr) return body();  // MPI takes its time to start
+  if (!started_by_launcher()) return body();
   return run_distributed(argc, argv, [&](Runtime& runtime) {
     if (runtime.size() > 1)
       throw BadInput(fmt::format("this needs one process, and {} were started: start it without mpirun or srun ({})",

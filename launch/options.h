@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "base/error.h"
@@ -17,6 +18,11 @@ T parse_choice(const char* option, const std::string& text) {
   if (const std::string expected = fields_detail::parse_any(text, value); !expected.empty())
     throw BadInput(fmt::format("{} is '{}', expected {}", option, text, expected));
   return value;
+}
+
+// What --seed may be. A negative number would wrap.
+inline CLI::Range seed_range() {
+  return {0.0, 9.2e18};
 }
 
 // The keys of a configuration file, with their defaults, a line each.

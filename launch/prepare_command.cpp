@@ -8,8 +8,8 @@
 
 #include "base/error.h"
 #include "base/fields.h"
-#include "data/annotated_file.h"
 #include "data/duplicates.h"
+#include "data/output_file.h"
 #include "data/prepare.h"
 #include "data/prepare_check.h"
 #include "launch/commands.h"
@@ -134,7 +134,7 @@ void add_prepare(CLI::App& app, Action& action) {
                    "source=NAME, first=N, random=N or random=SHARE; several apply in this order")
       ->allow_extra_args(false);
   command->add_option("--seed", options->config.selection.seed, "of all that is chosen at random")
-      ->check(CLI::Range(0.0, 9.2e18))  // a negative number would wrap
+      ->check(seed_range())
       ->capture_default_str();
   command->add_option("--valid", options->valid, "so many records (N or a share) are held out, the same in every arm");
   command->add_option("--valid-out", options->config.valid_out, "the corpus of what --valid holds out");

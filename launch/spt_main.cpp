@@ -1,7 +1,6 @@
 // The program: one subcommand a file. Bad input is exit status 1, a failure 2 (base/error.h); distributed commands map
 // their own (dist/runtime.h).
 #include <csignal>
-#include <cstdlib>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -33,12 +32,6 @@ std::string usage_message(const CLI::App* app, const CLI::Error& error) {
   return text;
 }
 
-// By mpirun or srun. Ranks of one job find the same mistake in the command line; run_distributed makes one of them tell
-// it.
-bool is_rank_of_a_job() {
-  return std::getenv("PMIX_RANK") != nullptr;
-}
-
 int run(int argc, char** argv) {
   spt::keep_freed_memory();
   CLI::App app("Self-Prompt Tuning: fine-tune a language model to write its own expert role prompt before it answers.");
@@ -56,7 +49,8 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() != 0 && is_rank_of_a_job())
+    // Ranks of one job find the same mistake in the command line; run_distributed makes one of them tell it.
+    if (error.get_exit_code() != 0 && spt::started_by_launcher())
       return spt::run_distributed(
           argc, argv, [&](spt::Runtime&) -> spt::ExitStatus { throw spt::BadInput(usage_message(&app, error)); });
     return app.exit(error) == 0 ? 0 : static_cast<int>(spt::ExitStatus::kBadInput);

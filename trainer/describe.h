@@ -21,4 +21,8 @@ nlohmann::ordered_json describe_checkpoint(const std::filesystem::path& folder, 
 // checkpoint's files.
 nlohmann::ordered_json describe_run(const std::filesystem::path& folder, bool verify);
 
+// An evaluation folder (results.json, samples/): the model, each task's result, and the files of samples with their
+// numbers of lines.
+nlohmann::ordered_json describe_evaluation(const std::filesystem::path& folder);
+
 }  // namespace spt

@@ -6,11 +6,11 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
-#include "data/config_file.h"
 #include "trainer/checkpoint_files.h"
 #include "trainer/describe.h"
 #include "trainer/metrics.h"
 #include "trainer/run_lock.h"
+#include "trainer/typed_config.h"
 
 namespace spt {
 namespace {
@@ -131,13 +131,7 @@ ordered_json describe_run(const fs::path& folder, bool verify) {
                       {"manifest", describe_manifest(manifest, folder)}};
   if (!rows.empty()) out["metrics"] = describe_metrics(rows);
   out["checkpoints"] = saved;
-  for (const auto& [key, value] : load_config_values(folder / "config.yaml", {})) {
-    ordered_json& written = out["config"][key];
-    if (value.is_list)
-      written = value.items;
-    else if (!value.items.empty())
-      written = value.items[0];
-  }
+  out["config"] = typed_config(folder);
   if (verify) out["verified"] = true;
   return out;
 }

@@ -112,6 +112,19 @@ class StopTest(Training):
         self.assertLess(distance(rows, expected), 1e-5)
         self.assertEqual(checkpoints(moved), [f"step-{STEPS:06}"])
 
+    def test_local_sh_asked_again_ends_only_when_its_ranks_have(self):
+        run = self.folder / "run"
+        job = self.start_spt(*self.endless(run), ranks=2, by_local_sh=True)
+        wait_until(lambda: count_rows(run) >= 3, "three steps")
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+            try:
+                os.kill(job.process.pid, number)
+            except ProcessLookupError:
+                break
+            time.sleep(0.03)
+        job.finish(60)
+        self.assertEqual(job.processes(), {})
+
 
 class KillTest(Training):
     def go_through(self, ranks, tp, rounds, by_local_sh=False):

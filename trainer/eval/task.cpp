@@ -21,13 +21,7 @@ void Task::validate(std::vector<std::string>& errors) const {
 }
 
 Task load_task(const std::filesystem::path& file) {
-  try {
-    return read_fields<Task>(load_config_values(file, {}));
-  } catch (const BadInput& error) {
-    // What is missing stands on no line.
-    const std::string message = error.what();
-    throw BadInput(message.starts_with(file.string()) ? message : fmt::format("{}: {}", file.string(), message));
-  }
+  return read_fields_of<Task>(file, load_config_values(file, {}));
 }
 
 std::vector<TaskQuestion> read_questions(const Task& task, const std::filesystem::path& data_root) {
