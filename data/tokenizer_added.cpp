@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "data/json_text.h"
 #include "data/tokenizer_bpe.h"
 
 namespace spt {
@@ -48,6 +49,12 @@ size_t trailing_space(std::string_view text) {
 
 bool AddedToken::is_white_space() const {
   return !special && leading_space(text) == text.size();
+}
+
+int64_t token_id(const nlohmann::json& json) {
+  if (!json.is_number_integer())
+    throw BadInput(fmt::format("a token has the id {}, which is no whole number", brief(json)));
+  return json.get<int64_t>();
 }
 
 AddedToken read_added_token(const nlohmann::json& json, int64_t id) {

@@ -27,6 +27,10 @@ struct AddedToken {
   bool is_white_space() const;
 };
 
+// An id as it stands in a file; whether a token can have it is the caller's affair. Throws BadInput for what is no
+// whole number: nlohmann's `get` would take 2.5 for 2, and is undefined for 1e88.
+int64_t token_id(const nlohmann::json& json);
+
 // From an entry of tokenizer.json's `added_tokens`, or of tokenizer_config.json's `added_tokens_decoder` with its key
 // as `id`. Throws BadInput for an id out of range, an empty text, or `single_word`.
 AddedToken read_added_token(const nlohmann::json& json, int64_t id);

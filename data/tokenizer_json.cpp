@@ -52,7 +52,7 @@ Bpe read_bpe(const Json& model) {
   options.byte_fallback = model.value("byte_fallback", false);
   options.ignore_merges = model.value("ignore_merges", false);
   Bpe::Vocabulary vocabulary;
-  for (const auto& [token, id] : model.at("vocab").items()) vocabulary.emplace_back(token, id.get<int64_t>());
+  for (const auto& [token, id] : model.at("vocab").items()) vocabulary.emplace_back(token, token_id(id));
   Bpe::Merges merges;
   for (const Json& merge : model.at("merges")) merges.push_back(read_merge(merge));
   return {std::move(vocabulary), merges, options};
@@ -90,7 +90,7 @@ void JsonTokenizer::add_token(AddedToken token) {
 
 void JsonTokenizer::read_added(const Json& json, const TokenizerSettings& settings) {
   for (const Json& entry : json) {
-    AddedToken token = read_added_token(entry, entry.at("id").get<int64_t>());
+    AddedToken token = read_added_token(entry, token_id(entry.at("id")));
     token.special = token.special || settings.specials.contains(token.text);
     add_token(std::move(token));
   }
@@ -121,7 +121,7 @@ void JsonTokenizer::read_template(const Json& json) {
     }
     const std::string name = item.at("SpecialToken").at("id");
     for (const Json& id : json.at("special_tokens").at(name).at("ids")) {
-      const auto number = id.get<int64_t>();
+      const int64_t number = token_id(id);
       if (number < 0 || number >= size_ || text_of(static_cast<int32_t>(number)).empty())
         throw BadInput(fmt::format("post_processor: token '{}' has the id {}, which is no token", name, number));
       (text_seen ? after_ : before_).push_back(static_cast<int32_t>(number));

@@ -65,7 +65,7 @@ void read_config(const Json& json, TokenizerSettings& settings) {
 void read_added_tokens(const Json& json, TokenizerSettings& settings) {
   for (const auto& item : json.items()) {
     const bool known = std::ranges::any_of(settings.added, [&](const AddedToken& t) { return t.text == item.key(); });
-    if (!known) settings.added.push_back(read_added_token({{"content", item.key()}}, item.value().get<int64_t>()));
+    if (!known) settings.added.push_back(read_added_token({{"content", item.key()}}, token_id(item.value())));
   }
 }
 

@@ -259,6 +259,9 @@ TEST(TokenizerJsonTest, HostileVocabulariesAndMerges_AreBadInput) {
   EXPECT_THAT(with("/model/vocab/a", 2147483648), HasSubstr("the id 2147483648"));
   EXPECT_THAT(with("/model/vocab/a", 5), HasSubstr("given twice"));
   EXPECT_THAT(with("/model/vocab/a", "x"), HasSubstr("tokenizer.json"));
+  for (const char* key : {"/model/vocab/a", "/added_tokens/0/id"})
+    for (const double id : {2.5, 2.6e88})
+      EXPECT_THAT(with(key, id), HasSubstr("which is no whole number")) << key << " " << id;
   EXPECT_THAT(with("/model/vocab", json::array()), HasSubstr("tokenizer.json"));
   EXPECT_THAT(with("/model/unk_token", "<none>"), HasSubstr("'<none>'"));
   EXPECT_THAT(with("/added_tokens/0/id", 7), HasSubstr("'<unk>' has the id 7"));
