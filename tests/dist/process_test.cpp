@@ -8,6 +8,8 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include "tests/temporary_folder.h"
+
 namespace {
 
 using testing::AllOf;
@@ -30,12 +32,15 @@ struct Ended {
   }
 };
 
-Ended run(const std::string& command) {
+// `notes` holds a file notes that the command's processes write to; its text counts as output. (A launcher that ends a
+// job may lose the last of what its ranks print.)
+Ended run(const std::string& command, const spt::TemporaryFolder* notes = nullptr) {
   Ended ended;
   FILE* pipe = popen(("timeout 60 " + command + " 2>&1").c_str(), "r");
   char buffer[4096];
   for (size_t size = 0; (size = fread(buffer, 1, sizeof(buffer), pipe)) > 0;) ended.output.append(buffer, size);
   const int status = pclose(pipe);
+  if (notes != nullptr) ended.output += notes->get("notes");
   const std::chrono::duration<double> now = std::chrono::system_clock::now().time_since_epoch();
   ended.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   const auto time_after = [&](const std::string& mark) {
@@ -88,10 +93,13 @@ TEST(Job, WithBadInputOnAllRanksButTheFirst_SaysItOnce) {
 // the ranks end by themselves.
 TEST(Job, WithBadInput_EndsItsRanksWithoutTheLaunchersHelp) {
   for (const std::string scenario : {"bad_input_while_sigterm_is_held", "bad_input_after_others_are_done"}) {
-    const Ended ended = run(fmt::format(
-        "{} -n 3 --oversubscribe --bind-to none --mca odls_base_sigkill_timeout 4 sh -c 'trap \"\" TERM; {} {}; "
-        "status=$?; echo rank ended at $(date +%s.%N); exit $status'",
-        SPT_MPIEXEC, SPT_DIST_SCENARIO, scenario));
+    const spt::TemporaryFolder folder;
+    const Ended ended = run(
+        fmt::format(
+            "{} -n 3 --oversubscribe --bind-to none --mca odls_base_sigkill_timeout 4 sh -c 'trap \"\" TERM; {} {}; "
+            "status=$?; echo rank ended at $(date +%s.%N) >>{}; exit $status'",
+            SPT_MPIEXEC, SPT_DIST_SCENARIO, scenario, folder.put("notes", "").string()),
+        &folder);
     EXPECT_EQ(ended.status, 1) << scenario;
     EXPECT_EQ(ended.count(kMessage), 1) << ended.output;
     EXPECT_EQ(ended.count("rank ended at "), 3) << ended.output;
