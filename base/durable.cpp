@@ -103,10 +103,18 @@ void require_writable(const fs::path& folder, std::string_view option) {
                                std::strerror(fs::exists(folder, error) ? ENOTDIR : ENOENT)));
   if (access(folder.c_str(), W_OK | X_OK) != 0)
     throw BadInput(fmt::format("{}: nothing can be written to {}: {}", option, folder.string(), std::strerror(errno)));
+  // A system folder such as /proc lets root write and yet takes nothing. A full disk is said when something is written.
+  std::string probe = (folder / ".spt-XXXXXX").string();
+  if (mkdtemp(probe.data()) != nullptr)
+    rmdir(probe.c_str());
+  else if (errno != ENOSPC && errno != EDQUOT)
+    throw BadInput(fmt::format("{}: nothing can be made in {}: {}", option, folder.string(), std::strerror(errno)));
 }
 
 void require_writable_below(const fs::path& folder, std::string_view option) {
   std::error_code error;
+  if (fs::exists(folder, error); error == std::errc::filename_too_long)
+    throw BadInput(fmt::format("{}: {}: {}", option, folder.string(), error.message()));
   fs::path nearest = fs::absolute(folder);
   while (!fs::exists(nearest, error) && nearest.has_relative_path()) nearest = nearest.parent_path();
   require_writable(nearest, option);

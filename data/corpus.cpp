@@ -94,6 +94,8 @@ CorpusWriter::~CorpusWriter() {
   part_.reset();
   std::error_code ignored;
   for (const fs::path& part : parts_) fs::remove(partial(part), ignored);
+  file_.reset();
+  fs::remove(partial(path_), ignored);
 }
 
 void CorpusWriter::begin_part() {
@@ -141,7 +143,7 @@ void CorpusWriter::add(std::span<const int32_t> tokens, std::span<const uint8_t>
   hash_.update("id", std::span(&id, 1));
 }
 
-void CorpusWriter::commit(CorpusInfo& info) {
+void CorpusWriter::finish(CorpusInfo& info) {
   // Examples that were dropped may leave the last parts without any.
   while (shape_.shards > 1 && (part_ || static_cast<int64_t>(parts_.size()) < shape_.shards)) {
     if (!part_) begin_part();
@@ -159,7 +161,9 @@ void CorpusWriter::commit(CorpusInfo& info) {
   });
   file_->text_attribute("content_sha256", info.content_sha256);
   file_->commit();
+}
 
+void CorpusWriter::commit() {
   for (const fs::path& part : parts_) rename_durable(partial(part), part);
   rename_durable(partial(path_), path_);
   // What the corpus of that name had beside these, and what killed calls left.

@@ -126,9 +126,11 @@ class CorpusWriter {
   int64_t examples() const { return examples_; }
   int64_t tokens() const { return tokens_; }
 
-  // Sets info.content_sha256; replaces the files of that name, and removes parts that the corpus of that name had and
-  // this one has not.
-  void commit(CorpusInfo& info);
+  // Sets info.content_sha256. From here on everything is on the disk, under names that end in .partial.
+  void finish(CorpusInfo& info);
+  // After `finish`: replaces the files of that name, and removes parts that the corpus of that name had and this one
+  // has not.
+  void commit();
 
  private:
   void begin_part();

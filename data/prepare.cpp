@@ -270,9 +270,11 @@ class Preparation {
     if (valid) {
       statistics_.valid_examples = valid->examples();
       valid_info.dropped_examples = valid_statistics_.dropped_too_long;
-      valid->commit(valid_info);
+      valid->finish(valid_info);
     }
-    train.commit(info);
+    train.finish(info);
+    if (valid) valid->commit();
+    train.commit();
   }
 
   static std::string copy_suffix(int copy) { return fmt::format("#{}", copy); }

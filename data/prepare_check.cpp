@@ -73,13 +73,6 @@ void check_prepare(const PrepareConfig& config) {
       throw BadInput(fmt::format("{}: is --out and --valid-out at once", config.out.string()));
   }
   check_names(config.inputs);
-  for (const fs::path& input : config.inputs) {
-    std::error_code error;
-    const fs::file_status status = fs::status(input, error);
-    if (fs::exists(status) && !fs::is_regular_file(status) && !fs::is_directory(status))
-      throw BadInput(
-          fmt::format("{}: is no regular file; records are read twice: save them to a file first", input.string()));
-  }
 }
 
 }  // namespace spt

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "data/json_text.h"
 #include "data/utf8.h"
 
 namespace spt {
@@ -29,7 +30,9 @@ class Line {
   Line(const fs::path& path, int64_t line, const std::string& text) : path_(path), line_(line) {
     if (!is_utf8(text)) fail("the line is not UTF-8: convert the file, for example with iconv -t UTF-8");
     try {
-      value_ = json::parse(text);
+      value_ = json::parse(text, unique_keys([this](const std::string& key) {
+                             fail(fmt::format("the record has the field \"{}\" twice", key));
+                           }));
     } catch (const json::parse_error& error) {
       if (text.find_first_not_of(" \t") != std::string::npos && text[text.find_first_not_of(" \t")] == '[')
         fail_array();
@@ -232,6 +235,9 @@ RecordReader::RecordReader(fs::path path, RecordOptions options)
   std::error_code ignored;
   if (fs::is_directory(path_, ignored))
     throw BadInput(fmt::format("{}: is a folder, expected a file of JSON lines", path_.string()));
+  if (const auto status = fs::status(path_, ignored); fs::exists(status) && !fs::is_regular_file(status))
+    throw BadInput(
+        fmt::format("{}: is no regular file; records are read twice: save them to a file first", path_.string()));
   file_.open(path_, std::ios::binary);
   if (!file_) throw BadInput(fmt::format("{}: cannot be read: {}", path_.string(), std::strerror(errno)));
 }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -31,14 +30,12 @@ constexpr Dtype kDtypes[] = {{"F64", at::kDouble}, {"F32", at::kFloat}, {"F16", 
 
 // JSON without duplicate keys and without the nesting that no such file has.
 json parse_json(std::string_view text, const fs::path& file, const char* what) {
-  std::vector<std::set<std::string>> keys(4);
+  auto once =
+      unique_keys([&](const std::string& key) { bad_file(file, fmt::format("the {} names '{}' twice", what, key)); });
   const auto check = [&](int depth, json::parse_event_t event, json& parsed) {
     const bool opens = event == json::parse_event_t::object_start || event == json::parse_event_t::array_start;
     if (opens && depth > 2) bad_file(file, fmt::format("the {} is nested deeper than any such file", what));
-    if (event == json::parse_event_t::object_start) keys[depth + 1].clear();
-    if (event == json::parse_event_t::key && !keys[depth].insert(parsed.get<std::string>()).second)
-      bad_file(file, fmt::format("the {} names '{}' twice", what, parsed.get<std::string>()));
-    return true;
+    return once(depth, event, parsed);
   };
   try {
     return json::parse(text.begin(), text.end(), check);

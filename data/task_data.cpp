@@ -11,6 +11,7 @@
 #include "data/csv.h"
 #include "data/field_text.h"
 #include "data/gz_file.h"
+#include "data/json_text.h"
 #include "data/utf8.h"
 
 namespace spt {
@@ -41,7 +42,9 @@ std::vector<fs::path> files_of(const fs::path& root, const fs::path& pattern) {
 
 json parse_json(std::string_view text, const std::string& where) {
   try {
-    return json::parse(text);
+    return json::parse(text, unique_keys([&](const std::string& key) {
+                         fail(where, fmt::format("has the field \"{}\" twice", key));
+                       }));
   } catch (const json::exception&) {
     fail(where, "is not JSON");
   }

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/read_file.h"
 #include "base/sha256.h"
+#include "data/json_text.h"
 #include "data/tokenizer_json.h"
 #include "data/tokenizer_sentencepiece.h"
 #include "data/tokenizer_settings.h"

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/read_file.h"
+#include "data/json_text.h"
 
 namespace spt {
 namespace {
@@ -82,12 +83,6 @@ void read_file(const std::filesystem::path& path, F read) {
 }
 
 }  // namespace
-
-std::string json_reason(const std::exception& error) {
-  const std::string text = error.what();
-  const size_t end = text.starts_with("[json.exception.") ? text.find("] ") : std::string::npos;
-  return end == std::string::npos ? text : text.substr(end + 2);
-}
 
 Json parse_json(const std::filesystem::path& path, const std::string& bytes) {
   try {

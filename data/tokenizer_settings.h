@@ -27,8 +27,6 @@ struct TokenizerSettings {
 // Missing files are fine. Throws BadInput, with the file, for one that cannot be read or understood.
 TokenizerSettings read_tokenizer_settings(const std::filesystem::path& folder);
 
-// What the JSON library says, without the name and number of its exception.
-std::string json_reason(const std::exception& error);
 // Throws BadInput with the path, line and column when it is not JSON.
 nlohmann::json parse_json(const std::filesystem::path& path, const std::string& bytes);
 

@@ -30,6 +30,8 @@ Kind kind_of_folder(const fs::path& path) {
 }
 
 Kind kind_of_file(const fs::path& path) {
+  if (std::error_code error; !fs::is_regular_file(path, error))
+    throw BadInput(fmt::format("{}: is no regular file", path.string()));
   std::ifstream file(path, std::ios::binary);
   char first = 0;
   file >> first;  // that is no white space

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <fstream>
 #include <memory>
 
 #include <fmt/format.h>
@@ -8,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/fields.h"
+#include "base/read_file.h"
 #include "data/duplicates.h"
 #include "data/output_file.h"
 #include "data/prepare.h"
@@ -74,8 +74,9 @@ void warn(const PrepareConfig& config, const PrepareStatistics& s) {
 
 // max_position_embeddings of the model whose folder the tokenizer lies in; 0 where no model does.
 int64_t model_tokens(const std::filesystem::path& folder) {
-  std::ifstream file(folder / "config.json");
-  const auto config = nlohmann::json::parse(file, nullptr, false);
+  const std::filesystem::path file = folder / "config.json";
+  if (std::error_code error; !std::filesystem::is_regular_file(file, error)) return 0;
+  const auto config = nlohmann::json::parse(read_file(file), nullptr, false);
   if (!config.is_object() || !config.contains("max_position_embeddings")) return 0;
   const auto& value = config["max_position_embeddings"];
   return value.is_number_integer() ? std::max<int64_t>(0, value.get<int64_t>()) : 0;

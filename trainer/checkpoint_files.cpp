@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
 
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/read_file.h"
 #include "base/sha256.h"
 
 namespace spt {
@@ -38,8 +38,8 @@ json describe_file(const fs::path& path) {
 
 json read_progress(const fs::path& folder) {
   const fs::path path = folder / kProgressFile;
-  std::ifstream file(path);
-  json progress = file ? json::parse(file, nullptr, false) : json();
+  std::error_code error;
+  json progress = fs::is_regular_file(path, error) ? json::parse(read_file(path), nullptr, false) : json();
   const auto is_number = [&](const char* key) { return progress.contains(key) && progress[key].is_number_integer(); };
   if (!progress.is_object() || !progress.contains("format") || progress["format"] != "spt-checkpoint" ||
       !is_number("version") || !is_number("step") || !progress.contains("files") || !progress["files"].is_object())
@@ -55,8 +55,10 @@ json read_progress(const fs::path& folder) {
     throw BadInput(fmt::format("{}: version {} is newer than this program knows ({})", path.string(),
                                progress["version"].dump(), kProgressVersion));
   if (const auto step = step_of(folder); step && progress["step"] != *step)
-    throw BadInput(
-        fmt::format("{}: says step {}, the folder's name says {}", path.string(), progress["step"].dump(), *step));
+    throw BadInput(fmt::format(
+        "{}: says step {}, the folder's name says {}; give the folder its name again, or remove it to go on "
+        "from an older checkpoint",
+        path.string(), progress["step"].dump(), *step));
   return progress;
 }
 

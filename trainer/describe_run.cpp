@@ -1,11 +1,11 @@
 #include <algorithm>
 #include <cstdio>
-#include <fstream>
 #include <set>
 
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/read_file.h"
 #include "trainer/checkpoint_files.h"
 #include "trainer/describe.h"
 #include "trainer/metrics.h"
@@ -48,8 +48,7 @@ std::vector<fs::path> checkpoints_of(const fs::path& run) {
 }
 
 json read_manifest(const fs::path& run) {
-  std::ifstream file(run / "manifest.json");
-  json manifest = json::parse(file, nullptr, false);
+  json manifest = json::parse(read_file(run / "manifest.json"), nullptr, false);
   if (!manifest.is_object()) throw BadInput(fmt::format("{}: not a JSON object", (run / "manifest.json").string()));
   return manifest;
 }

@@ -14,6 +14,7 @@
 #include "base/durable.h"
 #include "base/error.h"
 #include "base/read_file.h"
+#include "data/json_text.h"
 
 namespace spt {
 namespace {
@@ -74,7 +75,7 @@ void for_each_row(const std::filesystem::path& path, std::string_view text, F&& 
       visit(row, RowFromJson{object});
     } catch (const nlohmann::json::exception& error) {
       throw BadInput(fmt::format("{}:{}: is no row of metrics ({}); mend or remove the line", path.string(), number,
-                                 error.what()));
+                                 json_reason(error)));
     }
     if (!use(row, end + 1)) return;
   }

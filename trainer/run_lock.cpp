@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/read_file.h"
 
 namespace spt {
 namespace {
@@ -65,8 +66,8 @@ bool is_zombie(pid_t pid) {
 
 // What a lock file says; null where that is no lock of ours.
 json read_holder(const fs::path& path) {
-  std::ifstream file(path);
-  json holder = json::parse(file, nullptr, false);
+  std::error_code error;
+  const json holder = fs::is_regular_file(path, error) ? json::parse(read_file(path), nullptr, false) : json();
   const auto is = [&](const char* key, json::value_t type) {
     return holder.contains(key) && holder[key].type() == type;
   };

@@ -86,17 +86,19 @@ std::string describe_start(std::optional<int64_t> checkpoint, int64_t total_step
 }  // namespace
 
 std::string check_run(const RunConfig& config, Runtime& runtime) {
-  const std::optional<int64_t> checkpoint =
-      resume_point(config, CheckpointStore(config.run.dir / "checkpoints", runtime.host_world()));
+  const auto start = [&](int64_t total_steps) {
+    const CheckpointStore checkpoints(config.run.dir / "checkpoints", runtime.host_world());
+    return describe_start(resume_point(config, checkpoints), total_steps, config.run.dir);
+  };
   if (runtime.size() > 1) {
     const Trainer trainer(config, runtime, {});
-    return trainer.summary() + "\n" + describe_start(checkpoint, trainer.total_steps(), config.run.dir);
+    return trainer.summary() + "\n" + start(trainer.total_steps());
   }
   const RunInputs inputs = load_run_inputs(resolved(config, runtime.device()), runtime);
   const CausalLm model(inputs.model, 0, config.mesh.tp);
   if (config.model.init == Init::kPretrained) check_pretrained(model, config.model.path);
   return fmt::format("tp {}, checked alone; the number of ranks must be a multiple of it\n{}\n{}", config.mesh.tp,
-                     describe(config, inputs, model), describe_start(checkpoint, inputs.total_steps, config.run.dir));
+                     describe(config, inputs, model), start(inputs.total_steps));
 }
 
 Trainer::Trainer(RunConfig config, Runtime& runtime, std::vector<std::string> command_line)
@@ -333,7 +335,8 @@ void Trainer::save(int64_t step) {
 bool Trainer::should_stop() {
   if (lock_) lock_->require_held();
   std::error_code unknown;  // a network file system that does not answer asks for nothing
-  const bool asked = stop_requested() || (runtime_.rank() == 0 && fs::exists(config_.run.dir / "STOP", unknown));
+  const bool asked =
+      stop_requested() || (runtime_.rank() == 0 && fs::is_regular_file(config_.run.dir / "STOP", unknown));
   at::Tensor any = at::full({}, int64_t{asked}, at::kLong);
   runtime_.host_world().all_reduce(any, Reduce::kMax);
   return any.item<int64_t>() != 0;

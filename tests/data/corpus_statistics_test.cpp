@@ -39,7 +39,8 @@ class RoleCorpus : public testing::Test {
     info.tokenizer_sha256 = tokenizer_.sha256();
     info.max_tokens = 100;
     if (!role_loss) info.ablation = R"({"role_loss": false})";
-    corpus.commit(info);
+    corpus.finish(info);
+    corpus.commit();
   }
   FakeTokenizer tokenizer_;
   TemporaryFolder folder_;
@@ -134,7 +135,8 @@ TEST(UntrainedRole, BeginsBehindTheLastMark) {
   info.tokenizer_sha256 = tokenizer.sha256();
   info.max_tokens = 1000;
   info.ablation = R"({"role_loss": false})";
-  writer.commit(info);
+  writer.finish(info);
+  writer.commit();
   const Dataset corpus(folder / "c.h5");
   const RowReader reader(corpus, &tokenizer);
   const auto role_of = [&](int64_t i) {

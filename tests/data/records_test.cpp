@@ -46,6 +46,12 @@ class Records : public ::testing::Test {
   TemporaryFolder folder_;
 };
 
+TEST_F(Records, AFieldGivenTwice_IsRefused) {
+  EXPECT_EQ(error(R"({"role":"You are A.","conversations":["q","a"],"role":"You are B."})"),
+            "in.jsonl:1: the record has the field \"role\" twice");
+  EXPECT_EQ(read_one(R"({"conversations":["q","a"],"more":[{"a":1},{"a":{"a":1}}]})").turns.size(), 2u);
+}
+
 TEST_F(Records, Read_TakesLimaWithSourceAndRole) {
   const Record record =
       read_one(R"({"conversations": ["q", "a", "q2", "a2"], "source": "wiki", "role": "You are a cook."})");

@@ -23,7 +23,8 @@ struct SmallCorpus {
       const auto begin = static_cast<size_t>(offsets[i]), size = static_cast<size_t>(offsets[i + 1]) - begin;
       writer.add(std::span(tokens).subspan(begin, size), std::span(trained).subspan(begin, size), sources[i], ids[i]);
     }
-    writer.commit(info);
+    writer.finish(info);
+    writer.commit();
   }
 };
 

@@ -175,6 +175,10 @@ class BadCorpus(Case):
         self.spt("prepare", self.records, "--tokenizer", self.architecture, "--arm", "plain", "--out", plain)
         self.training_refused(f"data.valid={plain}", says=["is of arm role", "data.valid", "of arm plain"])
 
+    def test_a_held_out_corpus_that_is_the_training_one_is_warned_of(self):
+        output = self.spt(*self.training(self.folder / "run", f"data.valid={self.corpus}"), "--check", ranks=2)
+        self.assertEqual(output.count("nothing is held out"), 1, output)
+
     def test_a_missing_held_out_corpus_is_refused(self):
         self.training_refused(f"data.valid={self.folder}/none.h5", says=["none.h5", "data.valid"], ranks=[1])
 
@@ -275,6 +279,18 @@ class BadModel(Case):
         write_safetensors(self.weights, header, data + bytes(128))
         self.model_refused(says=[self.spoilt, bias, "would change the model's results"])
 
+    def test_tied_embeddings_that_differ_are_refused(self):
+        header, data = read_safetensors(self.weights)
+        embedding = header["model.embed_tokens.weight"]
+        begin, end = embedding["data_offsets"]
+        copy = bytearray(data[begin:end])
+        header["lm_head.weight"] = dict(embedding, data_offsets=[len(data), len(data) + len(copy)])
+        write_safetensors(self.weights, header, data + copy)
+        self.spt(*self.training(self.folder / "same", path=self.spoilt), "--check")
+        copy[-1] ^= 1
+        write_safetensors(self.weights, header, data + copy)
+        self.model_refused(says=[self.spoilt, "lm_head.weight differ"], ranks=[1, 2])
+
     def test_weights_of_another_shape_are_refused_with_both_shapes(self):
         edit_json(self.spoilt / "config.json", intermediate_size=96)
         self.model_refused(says=["weights of another shape or type", "gate_proj.weight is [64, 32], config.json says [96, 32]"])
@@ -374,6 +390,32 @@ class BadGeneration(Case):
         header, data = read_safetensors(model / "model.safetensors")
         write_safetensors(model / "model.safetensors", header, b"\xff" * len(data))
         self.generation_refused("--prompt", "a", "--max-new-tokens", 4, model=model, status=2, says=["not finite"])
+
+
+class PipesAndFolders(Case):
+    def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(self):
+        pipe = self.folder / "pipe.jsonl"
+        os.mkfifo(pipe)
+        model = self.copy_of(self.architecture)
+        (model / "config.json").unlink()
+        os.mkfifo(model / "config.json")
+        for arguments in (["inspect", pipe], ["generate", "--model", self.model, "--input", pipe, "--out", self.folder / "out.jsonl"],
+                          ["prepare", pipe, "--tokenizer", self.model, "--out", self.folder / "out.h5"],
+                          ["annotate", pipe, "--checkpoint", self.model, "--out", self.folder / "out.jsonl"]):
+            with self.subTest(arguments[0]):
+                self.refused(*arguments, says=[pipe, "is no regular file"])
+        self.refused(*self.training(self.folder / "run", path=model), says=[model / "config.json", "cannot be read"])
+
+    def test_a_run_folder_that_cannot_be_made_is_refused_by_check_too(self):
+        file = self.folder / "file"
+        file.write_text("")
+        places = [(file / "run", "Not a directory"), (self.folder / ("a" * 300), "File name too long")]
+        if os.geteuid() == 0:
+            places.append(("/proc/run", "nothing can be made in /proc"))
+        for place, reason in places:
+            for check in ([], ["--check"]):
+                with self.subTest(f"{reason} {check}"):
+                    self.refused(*self.training(place), *check, says=["run.dir", reason])
 
 
 @unittest.skipIf(os.geteuid() != 0, "a read-only file system is mounted, which only root can")

@@ -109,6 +109,15 @@ class PrepareTest(JobTest):
                     self.assert_one_message(done.stdout, ".partial: writing failed: File too large")
                     self.assertEqual(self.names(), ["many.jsonl"])
 
+    def test_a_full_disk_leaves_neither_of_two_corpora(self):
+        records = repeated(self.folder / "many.jsonl", self.records, 100)
+        done = subprocess.run([PROGRAM, "prepare", records, "--tokenizer", self.model, "--out", self.folder / "corpus.h5", "--valid", "10", "--valid-out", self.folder / "valid.h5"],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)))
+        self.assertEqual(done.returncode, FAILURE, done.stdout)
+        self.assert_one_message(done.stdout, "corpus.h5.partial: writing failed: File too large")
+        self.assertEqual(self.names(), ["many.jsonl"])
+
     def test_memory_does_not_grow_with_the_file(self):
         def peak(times):
             records = repeated(self.folder / "many.jsonl", self.records, times)

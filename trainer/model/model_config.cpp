@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/read_file.h"
 #include "data/json_text.h"
 
 namespace spt {
@@ -112,9 +113,12 @@ ModelConfig load_model_config(const fs::path& folder) {
   const fs::path path = folder / "config.json";
   std::error_code error;
   if (!fs::is_directory(folder, error)) throw BadInput(fmt::format("{}: no such folder (model.path)", folder.string()));
-  std::ifstream file(path);
-  if (!file) throw BadInput(fmt::format("{}: cannot be read; model.path must be a Hugging Face folder", path.string()));
-  const json parsed = json::parse(file, nullptr, false);
+  if (!fs::is_regular_file(path, error))
+    throw BadInput(fmt::format("{}: cannot be read; model.path must be a Hugging Face folder", path.string()));
+  const json parsed = json::parse(read_file(path), unique_keys([&](const std::string& key) {
+                                    throw BadInput(fmt::format("{}: has {} twice", path.string(), key));
+                                  }),
+                                  false);
   if (parsed.is_discarded()) throw BadInput(fmt::format("{}: not valid JSON", path.string()));
   const ConfigJson config(parsed, path.string());
 

@@ -1,5 +1,6 @@
 #include "trainer/model/pretrained.h"
 
+#include <algorithm>
 #include <set>
 
 #include <ATen/CPUGeneratorImpl.h>
@@ -50,6 +51,24 @@ std::string stored_name(const std::string& name, const CausalLm& model, const Sa
   return model.config().tied_embeddings && name == kEmbedding && !reader.has(name) ? kHead : name;
 }
 
+// Whichever of the two were taken, one who knows the other would get another model.
+void check_tied(const SafetensorsReader& reader, const std::filesystem::path& folder) {
+  if (!reader.has(kEmbedding) || !reader.has(kHead)) return;
+  constexpr int64_t kRows = 4096;  // at once
+  const std::vector<int64_t> shape = reader.shape(kEmbedding);
+  bool same = reader.shape(kHead) == shape;
+  for (int64_t begin = 0; same && begin < shape[0]; begin += kRows) {
+    const int64_t end = std::min(begin + kRows, shape[0]);
+    at::Tensor embedding = at::empty({end - begin, shape[1]}, at::kFloat), head = at::empty_like(embedding);
+    reader.read(kEmbedding, 0, begin, end, embedding);
+    reader.read(kHead, 0, begin, end, head);
+    same = embedding.equal(head);
+  }
+  if (!same)
+    throw BadInput(fmt::format("{}: config.json ties the embeddings (tie_word_embeddings), yet {} and {} differ",
+                               folder.string(), kEmbedding, kHead));
+}
+
 void check(const CausalLm& model, const SafetensorsReader& reader, const std::filesystem::path& folder) {
   std::vector<std::string> missing, unknown, misshapen;
   std::set<std::string> expected;
@@ -75,6 +94,7 @@ void check(const CausalLm& model, const SafetensorsReader& reader, const std::fi
   refuse("weights are missing", missing);
   refuse("weights of another shape or type", misshapen);
   refuse("weights that this architecture does not have (they would change the model's results)", unknown);
+  if (model.config().tied_embeddings) check_tied(reader, folder);
 }
 
 }  // namespace
