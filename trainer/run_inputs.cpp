@@ -90,7 +90,7 @@ RunInputs load_run_inputs(const RunConfig& config, Runtime& runtime) {
                                  config.data.train.string(), train->info().arm, config.data.valid->string(),
                                  valid->info().arm));
   }
-  if (valid && valid->info().content_sha256 == train->info().content_sha256)
+  if (runtime.rank() == 0 && valid && valid->info().content_sha256 == train->info().content_sha256)
     spdlog::warn("data.valid ({}) holds the same as data.train: nothing is held out", config.data.valid->string());
   const SamplerConfig sampler{train->size(), config.train.batch_examples, config.run.seed};
   const int64_t an_epoch = steps_per_epoch(sampler);
