@@ -49,6 +49,23 @@ Regex::Regex(const std::string& pattern) : pattern_(pattern) {
       code, [](const void* p) { pcre2_code_free(const_cast<pcre2_code*>(static_cast<const pcre2_code*>(p))); });
 }
 
+std::optional<Span> Regex::find_first(std::string_view text) const {
+  const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> match(
+      pcre2_match_data_create_from_pattern(code_of(code_), nullptr), pcre2_match_data_free);
+  const int found =
+      pcre2_match(code_of(code_), bytes_of(text), text.size(), 0, PCRE2_NO_UTF_CHECK, match.get(), nullptr);
+  if (found == PCRE2_ERROR_NOMATCH) return std::nullopt;
+  if (found < 0)
+    throw BadInput(fmt::format("regular expression '{}' fails on a text of {} bytes: {}", pattern_, text.size(),
+                               pcre_message(found)));
+  uint32_t groups = 0;
+  pcre2_pattern_info(code_of(code_), PCRE2_INFO_CAPTURECOUNT, &groups);
+  const size_t group = groups > 0 ? 1 : 0;
+  const PCRE2_SIZE* at = pcre2_get_ovector_pointer(match.get());
+  if (group >= static_cast<size_t>(found) || at[2 * group] == PCRE2_UNSET) return std::nullopt;
+  return Span{at[2 * group], at[2 * group + 1]};
+}
+
 std::vector<Span> Regex::find_all(std::string_view text) const {
   const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> match(
       pcre2_match_data_create_from_pattern(code_of(code_), nullptr), pcre2_match_data_free);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -26,6 +27,9 @@ class Regex {
   // All matches from left to right, not overlapping, empty ones left out. `text` must be UTF-8. Throws BadInput when
   // the pattern backtracks beyond PCRE2's limits on this text. Safe to call from several threads.
   std::vector<Span> find_all(std::string_view text) const;
+  // The first group of the first match, or the whole match where the pattern has no group; nullopt: no match, or one
+  // without that group. Errors as find_all.
+  std::optional<Span> find_first(std::string_view text) const;
 
  private:
   std::string pattern_;

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <memory>
 #include <random>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/isfinite.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/tensor.h>
 #include <fmt/format.h>
@@ -15,19 +18,22 @@
 namespace spt {
 namespace {
 
-// A prompt under way, in one row of the cache.
+// A sequence under way.
 struct Slot {
-  size_t prompt;
-  int64_t row;
+  Prompt prompt;
+  KvCache cache;
   std::vector<int32_t> feed;  // tokens the model has not seen yet
   Continuation continuation;
+  int64_t left = 0;  // tokens that it may still write
   std::mt19937_64 random;
+
+  int64_t length() const { return cache.length + static_cast<int64_t>(feed.size()); }
 };
 
+// Tokens that the model reads in one pass at most, but for one long prompt: bounds the memory of a pass.
+constexpr int64_t kPassTokens = 4096;
+
 int32_t sample(const at::Tensor& logits, const SamplingConfig& config, std::mt19937_64& random) {
-  if (!std::isfinite(logits.max().item<double>()))
-    throw Failure("the model's logits are not finite: its weights are damaged, or training diverged");
-  if (config.temperature == 0) return static_cast<int32_t>(logits.argmax().item<int64_t>());
   const at::Tensor p = at::softmax(logits.to(at::kCPU, at::kDouble) / config.temperature, 0);
   auto [sorted, order] = p.sort(/*stable=*/true, 0, /*descending=*/true);
   const double* probability = sorted.data_ptr<double>();
@@ -42,61 +48,147 @@ int32_t sample(const at::Tensor& logits, const SamplingConfig& config, std::mt19
   return static_cast<int32_t>(order[chosen].item<int64_t>());
 }
 
+// The token after each row of logits, [slots, vocab].
+std::vector<int32_t> choose(const at::Tensor& logits, const SamplingConfig& config,
+                            const std::vector<std::unique_ptr<Slot>>& slots) {
+  for (size_t i = 0; i < slots.size(); ++i) {
+    const Slot& slot = *slots[i];
+    const bool is_first =
+        slot.continuation.ids.empty() && slot.length() == static_cast<int64_t>(slot.prompt.ids.size());
+    if (slot.prompt.never_first && is_first) logits[static_cast<int64_t>(i)][*slot.prompt.never_first] = -INFINITY;
+  }
+  if (!at::isfinite(logits.amax(1)).all().item<bool>())
+    throw Failure("the model's logits are not finite: its weights are damaged, or training diverged");
+  const at::Tensor best = config.temperature == 0 ? logits.argmax(1).cpu() : at::Tensor();
+  std::vector<int32_t> chosen;
+  for (size_t i = 0; i < slots.size(); ++i)
+    chosen.push_back(best.defined() ? static_cast<int32_t>(best.const_data_ptr<int64_t>()[i])
+                                    : sample(logits[static_cast<int64_t>(i)], config, slots[i]->random));
+  return chosen;
+}
+
 // Feeds every slot's tokens and returns the logits that follow, [slots, vocab].
-at::Tensor forward(CausalLm& model, const std::vector<Slot>& slots, KvCache& cache) {
+at::Tensor forward(CausalLm& model, const std::vector<std::unique_ptr<Slot>>& slots) {
   std::vector<int64_t> ids, last;
   std::vector<int32_t> starts{0};
-  cache.rows.clear();
-  for (const Slot& slot : slots) {
-    ids.insert(ids.end(), slot.feed.begin(), slot.feed.end());
+  std::vector<KvCache*> caches;
+  for (const auto& slot : slots) {
+    ids.insert(ids.end(), slot->feed.begin(), slot->feed.end());
     starts.push_back(static_cast<int32_t>(ids.size()));
     last.push_back(static_cast<int64_t>(ids.size()) - 1);
-    cache.rows.push_back(slot.row);
+    caches.push_back(&slot->cache);
   }
-  const at::Tensor hidden = model.hidden(at::tensor(ids, at::kLong), at::tensor(starts, at::kInt), &cache);
+  const at::Tensor hidden = model.hidden(at::tensor(ids, at::kLong), at::tensor(starts, at::kInt), caches);
+  for (const auto& slot : slots) slot->feed.clear();
   return model.logits(hidden.index_select(0, at::tensor(last, at::kLong).to(hidden.device())));
 }
 
+// The sequences side by side.
+class ContinuousBatch {
+ public:
+  ContinuousBatch(CausalLm& model, int32_t eos, const SamplingConfig& config, const BatchLimits& limits,
+                  const SequenceStream& stream)
+      : model_(model), eos_(eos), config_(config), limits_(limits), stream_(stream), next_(stream.next()) {}
+
+  void run() {
+    while (true) {
+      if (stream_.stop()) return;
+      admit();
+      if (slots_.empty()) return;
+      const at::Tensor logits = forward(model_, slots_);
+      const std::vector<int32_t> chosen = choose(logits, config_, slots_);
+      for (size_t i = 0; i < slots_.size(); ++i) take(*slots_[i], chosen[i]);
+      std::erase_if(slots_, [this](const auto& slot) { return has_ended(*slot) && !follow_up(*slot); });
+    }
+  }
+
+ private:
+  int64_t positions() const { return model_.config().max_positions; }
+
+  // What a sequence may come to hold.
+  int64_t room(int64_t length, int64_t left) const { return std::min(positions(), length + left); }
+
+  void admit() {
+    int64_t held = 0, fed = 0;
+    for (const auto& slot : slots_) {
+      held += room(slot->length(), slot->left);
+      fed += static_cast<int64_t>(slot->feed.size());
+    }
+    while (next_ && static_cast<int64_t>(slots_.size()) < limits_.sequences) {
+      const auto length = static_cast<int64_t>(next_->ids.size());
+      if (length == 0 || length >= positions())
+        throw BadInput(fmt::format("prompt {} has {} tokens; the model takes 1 to {}", next_->number + 1, length,
+                                   positions() - 1));
+      held += room(length, config_.max_new_tokens);
+      fed += length;
+      if (!slots_.empty() && (held > limits_.tokens || fed > kPassTokens)) return;
+      std::seed_seq seed{config_.seed, next_->number};
+      slots_.push_back(std::make_unique<Slot>(
+          Slot{std::move(*next_), model_.make_cache(), {}, {}, config_.max_new_tokens, std::mt19937_64(seed)}));
+      slots_.back()->feed = slots_.back()->prompt.ids;
+      next_ = stream_.next();
+    }
+  }
+
+  void take(Slot& slot, int32_t token) const {
+    slot.continuation.stopped = token == eos_;
+    if (slot.continuation.stopped) return;
+    slot.continuation.ids.push_back(token);
+    slot.feed.push_back(token);
+    --slot.left;
+  }
+
+  bool has_ended(const Slot& slot) const {
+    return slot.continuation.stopped || slot.left <= 0 || slot.length() >= positions();
+  }
+
+  // Whether the sequence goes on.
+  bool follow_up(Slot& slot) const {
+    while (const auto more = stream_.done(slot.prompt, slot.continuation)) {
+      if (more->ids.empty() && slot.continuation.stopped) return false;
+      slot.left = more->max_new_tokens;
+      if (!more->ids.empty()) {
+        slot.continuation = {};
+        slot.feed.insert(slot.feed.end(), more->ids.begin(), more->ids.end());
+      }
+      if (slot.left > 0 && slot.length() < positions()) return true;
+      if (more->ids.empty()) return false;
+    }
+    return false;
+  }
+
+  CausalLm& model_;
+  int32_t eos_;
+  const SamplingConfig& config_;
+  const BatchLimits& limits_;
+  const SequenceStream& stream_;
+  std::optional<Prompt> next_;
+  std::vector<std::unique_ptr<Slot>> slots_;
+};
+
 }  // namespace
+
+void generate(CausalLm& model, int32_t eos, const SamplingConfig& config, const BatchLimits& limits,
+              const SequenceStream& stream) {
+  at::NoGradGuard no_grad;
+  ContinuousBatch(model, eos, config, limits, stream).run();
+}
 
 void generate(CausalLm& model, const std::vector<Prompt>& prompts, int32_t eos, const SamplingConfig& config,
               int64_t batch, const std::function<void(size_t, const Continuation&)>& done) {
-  at::NoGradGuard no_grad;
-  const int64_t limit = model.config().max_positions;
-  for (size_t first = 0; first < prompts.size(); first += static_cast<size_t>(batch)) {
-    const size_t last = std::min(prompts.size(), first + static_cast<size_t>(batch));
-    std::vector<Slot> slots;
-    int64_t longest = 0;
-    for (size_t i = first; i < last; ++i) {
-      const auto length = static_cast<int64_t>(prompts[i].ids.size());
-      if (length == 0 || length >= limit)
-        throw BadInput(
-            fmt::format("prompt {} has {} tokens; the model takes 1 to {}", prompts[i].number + 1, length, limit - 1));
-      longest = std::max(longest, length);
-      std::seed_seq seed{config.seed, prompts[i].number};
-      slots.push_back({i, static_cast<int64_t>(i - first), prompts[i].ids, {}, std::mt19937_64(seed)});
-    }
-    KvCache cache =
-        model.make_cache(static_cast<int64_t>(slots.size()), std::min(limit, longest + config.max_new_tokens));
-    while (!slots.empty()) {
-      const at::Tensor logits = forward(model, slots, cache);
-      for (size_t i = 0; i < slots.size(); ++i) {
-        Slot& slot = slots[i];
-        const int32_t next = sample(logits[static_cast<int64_t>(i)], config, slot.random);
-        slot.continuation.stopped = next == eos;
-        slot.feed = {next};
-        if (!slot.continuation.stopped) slot.continuation.ids.push_back(next);
-      }
-      std::erase_if(slots, [&](const Slot& slot) {
-        const auto made = static_cast<int64_t>(slot.continuation.ids.size());
-        const bool full =
-            made >= config.max_new_tokens || static_cast<int64_t>(prompts[slot.prompt].ids.size()) + made >= limit;
-        if (!slot.continuation.stopped && !full) return false;
-        done(slot.prompt, slot.continuation);
-        return true;
-      });
-    }
-  }
+  size_t begun = 0;
+  std::map<uint64_t, size_t> place;
+  SequenceStream stream;
+  stream.next = [&]() -> std::optional<Prompt> {
+    if (begun == prompts.size()) return std::nullopt;
+    place[prompts[begun].number] = begun;
+    return prompts[begun++];
+  };
+  stream.done = [&](const Prompt& prompt, const Continuation& continuation) -> std::optional<FollowUp> {
+    done(place.at(prompt.number), continuation);
+    return std::nullopt;
+  };
+  generate(model, eos, config, {batch}, stream);
 }
 
 }  // namespace spt

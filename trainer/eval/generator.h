@@ -1,8 +1,11 @@
-// Answers token by token, with cached keys and values. Prompts of different lengths run side by side, without padding.
+// Answers token by token, with cached keys and values. Sequences of different lengths run side by side without padding;
+// where one ends, the next begins at once (continuous batching: Yu et al., Orca, OSDI 2022).
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <limits>
+#include <optional>
 #include <vector>
 
 #include "trainer/model/causal_lm.h"
@@ -24,6 +27,7 @@ struct Continuation {
 struct Prompt {
   std::vector<int32_t> ids;
   uint64_t number = 0;  // its random numbers depend on this and the seed: not on batch, order or rank
+  std::optional<int32_t> never_first = std::nullopt;  // a token that its continuation may not begin with
 };
 
 // Continues each prompt, `batch` at a time; `done` is called for each as it ends. The model's own limit of positions
@@ -31,5 +35,28 @@ struct Prompt {
 // no room left.
 void generate(CausalLm& model, const std::vector<Prompt>& prompts, int32_t eos, const SamplingConfig& config,
               int64_t batch, const std::function<void(size_t, const Continuation&)>& done);
+
+// What comes after a continuation that has ended: `ids` are fed behind it and a new one begins, from the cache of what
+// was there; without ids the same continuation goes on for up to max_new_tokens more (unless EOS ended it).
+struct FollowUp {
+  std::vector<int32_t> ids;
+  int64_t max_new_tokens = 0;
+};
+
+struct SequenceStream {
+  std::function<std::optional<Prompt>()> next;  // nullopt: there are no more
+  // A sequence is over when it returns nothing, or when no position is left for what it returns.
+  std::function<std::optional<FollowUp>(const Prompt&, const Continuation&)> done;
+  std::function<bool()> stop = [] { return false; };  // asked before each step, by all tp ranks with one answer
+};
+
+struct BatchLimits {
+  int64_t sequences = 16;                                // side by side
+  int64_t tokens = std::numeric_limits<int64_t>::max();  // in their caches, all together; one sequence may hold more
+};
+
+// The same for a stream of prompts. A sequence counts with its whole prompt and what it may still write.
+void generate(CausalLm& model, int32_t eos, const SamplingConfig& config, const BatchLimits& limits,
+              const SequenceStream& stream);
 
 }  // namespace spt

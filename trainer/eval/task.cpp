@@ -5,18 +5,49 @@
 #include "base/error.h"
 #include "data/config_file.h"
 #include "data/field_text.h"
+#include "trainer/eval/extract.h"
 
 namespace spt {
+namespace {
+
+// Calls `use`; what it refuses is an error of `key`.
+template <class F>
+void check(const char* key, std::vector<std::string>& errors, F&& use) {
+  try {
+    use();
+  } catch (const BadInput& error) {
+    errors.push_back(fmt::format("{} has {}", key, error.what()));
+  }
+}
+
+}  // namespace
 
 void Task::validate(std::vector<std::string>& errors) const {
+  const auto require = [&](bool holds, const char* message) {
+    if (!holds) errors.emplace_back(message);
+  };
   if (name.empty() || name.find('/') != std::string::npos)
     errors.push_back("name is '" + name + "', must be a word without /");
   if (kind == TaskKind::kPerplexity) return;
-  if (prompt.empty()) errors.push_back("prompt is missing: what is asked, e.g. \"{question}\"");
-  try {
-    FieldText{prompt};
-  } catch (const BadInput& error) {
-    errors.push_back(fmt::format("prompt has {}", error.what()));
+  require(!prompt.empty(), "prompt is missing: what is asked, e.g. \"{question}\"");
+  check("prompt", errors, [&] { FieldText{prompt}; });
+  check("gold", errors, [&] { FieldText{gold}; });
+  check("role", errors, [&] { FieldText{role}; });
+  if (!gold_pattern.empty()) check("gold_pattern", errors, [&] { Extractor{gold_pattern}; });
+  require(options.from.empty() || options.fields_of.empty(),
+          "options.from and options.fields are both given: keep one");
+  if (kind == TaskKind::kChoice) {
+    require(options.given(), "options is missing: where a record's options are");
+    require(trigger.empty(), "trigger is for kind generate only");
+    require(extract.empty(), "extract is for kind generate only");
+  }
+  if (kind == TaskKind::kGenerate) {
+    require(!extract.empty(),
+            "extract is missing: how the answer is read, number, letter, yes_no or a regular expression");
+    if (!extract.empty()) check("extract", errors, [&] { Extractor{extract}; });
+    require(extract != "letter" || options.given(), "options is missing: extract letter asks for one of them");
+    require(!options.given() || options.list != OptionList::kNone,
+            "options.list is none: the model could not see them");
   }
 }
 

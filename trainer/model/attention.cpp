@@ -1,6 +1,9 @@
 #include "trainer/model/attention.h"
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <utility>
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
@@ -191,36 +194,89 @@ struct AttentionFunction : Function<AttentionFunction> {
 
 }  // namespace
 
-KvCache::KvCache(int64_t layers, int64_t row_count, int64_t capacity, const HeadShape& shape, at::TensorOptions options)
-    : lengths(static_cast<size_t>(row_count), 0) {
-  for (int64_t layer = 0; layer < layers; ++layer) {
-    keys_.push_back(at::empty({row_count, capacity, shape.kv_heads, shape.head_dim}, options));
-    values_.push_back(at::empty({row_count, capacity, shape.kv_heads, shape.head_dim}, options));
+KvCache::KvCache(int64_t layers, const HeadShape& shape, at::TensorOptions options) {
+  const at::Tensor none = at::empty({0, shape.kv_heads, shape.head_dim}, options);
+  keys_.assign(static_cast<size_t>(layers), none);
+  values_.assign(static_cast<size_t>(layers), none);
+}
+
+void KvCache::reserve(int64_t tokens) {
+  if (tokens <= capacity_) return;
+  constexpr int64_t kBlock = 64;
+  capacity_ = (std::max(tokens, capacity_ + capacity_ / 2) + kBlock - 1) / kBlock * kBlock;
+  const auto grow = [&](at::Tensor& old) {
+    at::Tensor grown = at::empty({capacity_, old.size(1), old.size(2)}, old.options());
+    grown.narrow(0, 0, length).copy_(old.narrow(0, 0, length));
+    old = grown;
+  };
+  for (at::Tensor& keys : keys_) grow(keys);
+  for (at::Tensor& values : values_) grow(values);
+}
+
+std::vector<int64_t> Branches::positions() const {
+  std::vector<int64_t> all(static_cast<size_t>(prefix));
+  std::iota(all.begin(), all.end(), 0);
+  for (const int64_t length : lengths)
+    for (int64_t i = 0; i < length; ++i) all.push_back(prefix + i);
+  return all;
+}
+
+at::Tensor Branches::mask(std::optional<int64_t> window, at::TensorOptions options) const {
+  std::vector<int64_t> branch(static_cast<size_t>(prefix), -1);
+  for (size_t i = 0; i < lengths.size(); ++i)
+    branch.insert(branch.end(), static_cast<size_t>(lengths[i]), static_cast<int64_t>(i));
+  const auto index = options.dtype(at::kLong);
+  const at::Tensor of = at::tensor(branch, at::kLong).to(options.device());
+  const at::Tensor place = at::arange(of.size(0), index),
+                   position = at::tensor(positions(), at::kLong).to(options.device());
+  const auto pairs = [](const at::Tensor& x) { return std::pair(x.unsqueeze(1), x.unsqueeze(0)); };
+  const auto [query, key] = pairs(place);
+  const auto [query_branch, key_branch] = pairs(of);
+  at::Tensor seen = (key <= query).logical_and_((key_branch == query_branch).logical_or_(key_branch == -1));
+  if (window) {
+    const auto [query_position, key_position] = pairs(position);
+    seen.logical_and_(query_position - key_position < *window);
   }
+  return at::zeros(seen.sizes(), options).masked_fill_(seen.logical_not(), -INFINITY);
 }
 
 at::Tensor attention(const at::Tensor& qkv, const Layout& layout, const HeadShape& shape) {
   return AttentionFunction::apply(qkv, &layout, &shape);
 }
 
-at::Tensor cached_attention(const at::Tensor& qkv, const Layout& layout, const HeadShape& shape, KvCache& cache,
-                            int64_t layer) {
+at::Tensor cached_attention(const at::Tensor& qkv, const Layout& layout, const HeadShape& shape,
+                            std::span<KvCache* const> caches, int64_t layer) {
   rotate(queries_and_keys(qkv, shape), layout.angles.cos, layout.angles.sin, false);
   const Heads h = heads_of(qkv, shape);
   at::Tensor out = at::empty({qkv.size(0), shape.heads, shape.head_dim}, qkv.options());
   for (int64_t i = 0; i < layout.examples(); ++i) {
     const int64_t start = layout.starts[static_cast<size_t>(i)], length = layout.length(i);
-    const int64_t row = cache.rows[static_cast<size_t>(i)], past = layout.past[static_cast<size_t>(i)];
+    const int64_t past = layout.past[static_cast<size_t>(i)];
+    const at::Tensor& keys = caches[static_cast<size_t>(i)]->keys(layer);
+    const at::Tensor& values = caches[static_cast<size_t>(i)]->values(layer);
     const auto part = [&](const at::Tensor& x) { return x.narrow(0, start, length); };
-    cache.keys(layer)[row].narrow(0, past, length).copy_(part(h.k));
-    cache.values(layer)[row].narrow(0, past, length).copy_(part(h.v));
+    keys.narrow(0, past, length).copy_(part(h.k));
+    values.narrow(0, past, length).copy_(part(h.v));
     // A single query needs no keys beyond its window.
     const int64_t seen = past + length;
     const int64_t first = length == 1 && shape.window ? std::max<int64_t>(0, seen - *shape.window) : 0;
-    const at::Tensor k = cache.keys(layer)[row].narrow(0, first, seen - first);
-    const at::Tensor v = cache.values(layer)[row].narrow(0, first, seen - first);
+    const at::Tensor k = keys.narrow(0, first, seen - first), v = values.narrow(0, first, seen - first);
     const ExampleOutput one = attend(group_queries(part(h.q), shape), group_keys(k, shape), group_keys(v, shape),
                                      mask_for(length, seen - first, shape.window, qkv.options()));
+    group_queries(part(out), shape).copy_(one.out);
+  }
+  return out.view({qkv.size(0), shape.heads * shape.head_dim});
+}
+
+at::Tensor branched_attention(const at::Tensor& qkv, const Layout& layout, const HeadShape& shape) {
+  rotate(queries_and_keys(qkv, shape), layout.angles.cos, layout.angles.sin, false);
+  const Heads h = heads_of(qkv, shape);
+  at::Tensor out = at::empty({qkv.size(0), shape.heads, shape.head_dim}, qkv.options());
+  for (int64_t i = 0; i < layout.examples(); ++i) {
+    const int64_t start = layout.starts[static_cast<size_t>(i)], length = layout.length(i);
+    const auto part = [&](const at::Tensor& x) { return x.narrow(0, start, length); };
+    const ExampleOutput one = attend(group_queries(part(h.q), shape), group_keys(part(h.k), shape),
+                                     group_keys(part(h.v), shape), {false, layout.masks[static_cast<size_t>(i)]});
     group_queries(part(out), shape).copy_(one.out);
   }
   return out.view({qkv.size(0), shape.heads * shape.head_dim});

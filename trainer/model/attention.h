@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -15,10 +16,11 @@ namespace spt {
 
 // Where the tokens of a batch stand: computed once, used by every layer.
 struct Layout {
-  std::vector<int64_t> starts;  // [n+1], on the host
-  at::Tensor device_starts;     // int32 [n+1]
-  std::vector<int64_t> past;    // [n]: cached tokens in front of each example; empty in training
-  int64_t longest = 0;          // tokens of the longest example
+  std::vector<int64_t> starts;    // [n+1], on the host
+  at::Tensor device_starts;       // int32 [n+1]
+  std::vector<int64_t> past;      // [n]: cached tokens in front of each example; empty in training
+  std::vector<at::Tensor> masks;  // [n]: additive [L, L] of examples that branch; empty otherwise
+  int64_t longest = 0;            // tokens of the longest example
   Rotary::Angles angles;
 
   int64_t examples() const { return static_cast<int64_t>(starts.size()) - 1; }
@@ -30,28 +32,45 @@ struct HeadShape {
   std::optional<int64_t> window;
 };
 
-// Keys and values of the tokens seen so far, for generation. One row a sequence.
+// Keys and values of one sequence's tokens so far, for generation.
 class KvCache {
  public:
-  KvCache(int64_t layers, int64_t row_count, int64_t capacity, const HeadShape& shape, at::TensorOptions options);
+  KvCache(int64_t layers, const HeadShape& shape, at::TensorOptions options);
 
-  // Which cache row each example of the next forward pass continues; lengths grow by the pass's tokens.
-  std::vector<int64_t> rows;
-  std::vector<int64_t> lengths;  // by row
+  int64_t length = 0;  // tokens; grows by those of each forward pass
 
-  at::Tensor& keys(int64_t layer) { return keys_[static_cast<size_t>(layer)]; }      // [rows, capacity, K, D]
-  at::Tensor& values(int64_t layer) { return values_[static_cast<size_t>(layer)]; }  // [rows, capacity, K, D]
+  // Room for `tokens` in all. More than asked is taken, so that a sequence that grows token by token is copied seldom.
+  void reserve(int64_t tokens);
+
+  at::Tensor& keys(int64_t layer) { return keys_[static_cast<size_t>(layer)]; }      // [capacity, K, D]
+  at::Tensor& values(int64_t layer) { return values_[static_cast<size_t>(layer)]; }  // [capacity, K, D]
 
  private:
+  int64_t capacity_ = 0;
   std::vector<at::Tensor> keys_, values_;
+};
+
+// An example whose end branches: `prefix` tokens, then one branch after the other, each of which goes on from the
+// prefix and sees nothing of its siblings. (Options of a question: what they share is computed once.)
+struct Branches {
+  int64_t prefix = 0;
+  std::vector<int64_t> lengths;
+
+  std::vector<int64_t> positions() const;  // of its tokens
+  // Additive [L, L]: 0 where a token sees another, -inf elsewhere.
+  at::Tensor mask(std::optional<int64_t> window, at::TensorOptions options) const;
 };
 
 // qkv [T, (H + 2K)·D] → [T, H·D]; rotates q and k inside. Overwrites qkv (its rotated form is what the backward pass
 // needs). Differentiable.
 at::Tensor attention(const at::Tensor& qkv, const Layout& layout, const HeadShape& shape);
 
-// The same with cached keys and values in front; appends this pass's. Not differentiable.
-at::Tensor cached_attention(const at::Tensor& qkv, const Layout& layout, const HeadShape& shape, KvCache& cache,
-                            int64_t layer);
+// The same with cached keys and values in front, caches[i] those of example i; appends this pass's, for which there
+// must be room. Not differentiable.
+at::Tensor cached_attention(const at::Tensor& qkv, const Layout& layout, const HeadShape& shape,
+                            std::span<KvCache* const> caches, int64_t layer);
+
+// The same through layout.masks. Not differentiable.
+at::Tensor branched_attention(const at::Tensor& qkv, const Layout& layout, const HeadShape& shape);
 
 }  // namespace spt

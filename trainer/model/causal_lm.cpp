@@ -87,16 +87,15 @@ int64_t CausalLm::global_parameters() const {
   return total;
 }
 
-Layout CausalLm::layout_of(const at::Tensor& starts, const KvCache* cache) const {
+Layout CausalLm::layout_of(const at::Tensor& starts, std::span<KvCache* const> caches) const {
   Layout layout;
   const at::Tensor host = starts.to(at::kCPU, at::kLong).contiguous();
   layout.starts.assign(host.data_ptr<int64_t>(), host.data_ptr<int64_t>() + host.numel());
   layout.device_starts = starts.to(tp_->device(), at::kInt);
   std::vector<int64_t> positions;
   for (int64_t i = 0; i < layout.examples(); ++i) {
-    const int64_t past =
-        cache == nullptr ? 0 : cache->lengths[static_cast<size_t>(cache->rows[static_cast<size_t>(i)])];
-    if (cache != nullptr) layout.past.push_back(past);
+    const int64_t past = caches.empty() ? 0 : caches[static_cast<size_t>(i)]->length;
+    if (!caches.empty()) layout.past.push_back(past);
     layout.longest = std::max(layout.longest, layout.length(i));
     for (int64_t j = 0; j < layout.length(i); ++j) positions.push_back(past + j);
   }
@@ -104,30 +103,50 @@ Layout CausalLm::layout_of(const at::Tensor& starts, const KvCache* cache) const
   return layout;
 }
 
-at::Tensor CausalLm::block(const Layer& layer, const at::Tensor& x, const Layout& layout, KvCache* cache,
-                           int64_t index) {
+at::Tensor CausalLm::block(const Layer& layer, const at::Tensor& x, const Layout& layout,
+                           std::span<KvCache* const> caches, int64_t index) {
   const at::Tensor qkv = linear(copy_to(rms_norm(x, *layer.attention_norm, config_.rms_norm_eps), *tp_), *layer.qkv);
-  const at::Tensor mixed =
-      cache == nullptr ? attention(qkv, layout, heads_) : cached_attention(qkv, layout, heads_, *cache, index);
+  const at::Tensor mixed = !caches.empty()         ? cached_attention(qkv, layout, heads_, caches, index)
+                           : !layout.masks.empty() ? branched_attention(qkv, layout, heads_)
+                                                   : attention(qkv, layout, heads_);
   const at::Tensor h = x + reduce_from(linear(mixed, *layer.attention_out), *tp_);
   const at::Tensor gate_up = linear(copy_to(rms_norm(h, *layer.mlp_norm, config_.rms_norm_eps), *tp_), *layer.gate_up);
   return h + reduce_from(linear(swiglu(gate_up), *layer.down), *tp_);
 }
 
-at::Tensor CausalLm::hidden(const at::Tensor& ids, const at::Tensor& starts, KvCache* cache) {
-  const Layout layout = layout_of(starts, cache);
+at::Tensor CausalLm::hidden(const at::Tensor& ids, const at::Tensor& starts, std::span<KvCache* const> caches) {
+  const Layout layout = layout_of(starts, caches);
+  for (size_t i = 0; i < caches.size(); ++i)
+    caches[i]->reserve(caches[i]->length + layout.length(static_cast<int64_t>(i)));
+  const at::Tensor x = hidden(ids, layout, caches);
+  for (size_t i = 0; i < caches.size(); ++i) caches[i]->length += layout.length(static_cast<int64_t>(i));
+  return x;
+}
+
+at::Tensor CausalLm::hidden(const at::Tensor& ids, const std::vector<Branches>& examples) {
+  Layout layout;
+  layout.starts = {0};
+  std::vector<int64_t> positions;
+  for (const Branches& example : examples) {
+    const std::vector<int64_t> more = example.positions();
+    positions.insert(positions.end(), more.begin(), more.end());
+    layout.starts.push_back(static_cast<int64_t>(positions.size()));
+    layout.masks.push_back(example.mask(config_.sliding_window, parameters_.values().options()));
+  }
+  layout.angles = rotary_[0].at(at::tensor(positions, at::kLong).to(tp_->device()));
+  return hidden(ids, layout, {});
+}
+
+at::Tensor CausalLm::hidden(const at::Tensor& ids, const Layout& layout, std::span<KvCache* const> caches) {
   at::Tensor x = embedding(ids.to(tp_->device()), *embedding_, embedding_->shards[0].begin, *tp_);
   const bool again = memory_.recompute == Recompute::kBlock && at::GradMode::is_enabled() && x.requires_grad();
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
     if (again)
-      x = recompute([this, &layer, layout](const at::Tensor& in) { return block(layer, in, layout, nullptr, 0); }, x);
+      x = recompute([this, &layer, layout](const at::Tensor& in) { return block(layer, in, layout, {}, 0); }, x);
     else
-      x = block(layer, x, layout, cache, static_cast<int64_t>(i));
+      x = block(layer, x, layout, caches, static_cast<int64_t>(i));
   }
-  if (cache != nullptr)
-    for (int64_t i = 0; i < layout.examples(); ++i)
-      cache->lengths[static_cast<size_t>(cache->rows[static_cast<size_t>(i)])] += layout.length(i);
   return x;
 }
 
@@ -144,14 +163,21 @@ at::Tensor CausalLm::loss_sum(const Batch& batch, double grad_scale) {
 at::Tensor CausalLm::logits(const at::Tensor& hidden_rows) {
   at::NoGradGuard no_grad;
   const at::Tensor normed = rms_norm(hidden_rows, *final_norm_, config_.rms_norm_eps);
-  const at::Tensor mine = at::mm(normed, head_->value.t()).to(at::kFloat).t().contiguous();  // [rows, N]
-  at::Tensor all = at::empty({mine.size(0) * tp_->size(), mine.size(1)}, mine.options());
-  tp_->all_gather(all, mine);
-  return all.narrow(0, 0, config_.vocab_size).t();
+  const at::Tensor mine = at::mm(normed, head_->value.t()).to(at::kFloat);  // [N, rows]
+  if (tp_->size() == 1) return mine.narrow(1, 0, config_.vocab_size);
+  const at::Tensor part = mine.t().contiguous();
+  at::Tensor all = at::empty({part.size(0) * tp_->size(), part.size(1)}, part.options());
+  tp_->all_gather(all, part);
+  return all.narrow(0, 0, config_.vocab_size).t().contiguous();
 }
 
-KvCache CausalLm::make_cache(int64_t rows, int64_t capacity) const {
-  return KvCache(config_.layers, rows, capacity, heads_, parameters_.values().options());
+KvCache CausalLm::make_cache() const {
+  return KvCache(config_.layers, heads_, parameters_.values().options());
+}
+
+int64_t CausalLm::cache_bytes_per_token() const {
+  return 2 * config_.layers * heads_.kv_heads * heads_.head_dim *
+         static_cast<int64_t>(parameters_.values().element_size());
 }
 
 void backward(const at::Tensor& loss, double grad_scale) {

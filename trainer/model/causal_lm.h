@@ -1,6 +1,7 @@
 // A Llama or Mistral decoder, cut over a tp group.
 #pragma once
 
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -44,22 +45,27 @@ class CausalLm {
   // token.
   at::Tensor loss_sum(const Batch& batch, double grad_scale = 1.0);
 
-  // Hidden states after the last block, [T, C]; ids int64 [T] and starts int32 [n+1] on any device. With a cache,
-  // example i continues cache row cache->rows[i], whose length grows.
-  at::Tensor hidden(const at::Tensor& ids, const at::Tensor& starts, KvCache* cache = nullptr);
+  // Hidden states after the last block, [T, C]; ids int64 [T] and starts int32 [n+1] on any device. With caches,
+  // example i continues caches[i], which grows.
+  at::Tensor hidden(const at::Tensor& ids, const at::Tensor& starts, std::span<KvCache* const> caches = {});
+  // The same for examples that branch, end to end: [T, C].
+  at::Tensor hidden(const at::Tensor& ids, const std::vector<Branches>& examples);
   // Final norm and vocabulary product of rows of `hidden`: [N, C] → fp32 [N, vocab], whole on every rank. For
   // generation and tests: training never builds it.
   at::Tensor logits(const at::Tensor& hidden_rows);
 
-  KvCache make_cache(int64_t rows, int64_t capacity) const;
+  KvCache make_cache() const;
+  int64_t cache_bytes_per_token() const;  // on this rank
 
  private:
   struct Layer {
     Parameter *attention_norm, *qkv, *attention_out, *mlp_norm, *gate_up, *down;
   };
 
-  Layout layout_of(const at::Tensor& starts, const KvCache* cache) const;
-  at::Tensor block(const Layer& layer, const at::Tensor& x, const Layout& layout, KvCache* cache, int64_t index);
+  Layout layout_of(const at::Tensor& starts, std::span<KvCache* const> caches) const;
+  at::Tensor hidden(const at::Tensor& ids, const Layout& layout, std::span<KvCache* const> caches);
+  at::Tensor block(const Layer& layer, const at::Tensor& x, const Layout& layout, std::span<KvCache* const> caches,
+                   int64_t index);
 
   ModelConfig config_;
   HeadShape heads_;  // of this rank

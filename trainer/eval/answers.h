@@ -1,0 +1,42 @@
+// Questions answered in two stages (Role-Play Prompting, arXiv 2308.07702): the answer, then, where the task has a
+// trigger, the trigger behind it in the assistant's own turn and a few tokens more, from which the bare answer is read.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "trainer/eval/generator.h"
+#include "trainer/eval/prompter.h"
+
+namespace spt {
+
+struct Question {
+  std::vector<int32_t> prompt;
+  std::vector<int32_t> trigger;  // empty: one stage
+  bool role_is_given = false;
+};
+
+struct Answer {
+  RoleAndAnswer text;
+  std::string conclusion;  // what was written behind the trigger
+  int64_t tokens = 0;      // of the output, its role too
+  bool cut = false;        // the limit ended it
+};
+
+struct AnswerConfig {
+  int64_t max_new_tokens = 512;    // behind the role: or the role would eat the budget
+  int64_t conclusion_tokens = 32;  // behind the trigger
+  bool forbid_role = false;        // the output may not begin with the token that a role begins with
+  BatchLimits limits;
+};
+
+// Greedy. `done(i, answer)` as each ends; false from `go_on` (asked before each step, with one answer on all tp ranks)
+// ends all.
+void answer(CausalLm& model, const Prompter& prompter, int32_t eos, const std::vector<Question>& questions,
+            const AnswerConfig& config, const std::function<bool()>& go_on,
+            const std::function<void(size_t, const Answer&)>& done);
+
+}  // namespace spt

@@ -1,0 +1,71 @@
+#include "trainer/eval/choice.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/logsumexp.h>
+#include <ATen/ops/tensor.h>
+
+namespace spt {
+namespace {
+
+// Rows of the vocabulary product at once: bounds the memory of the logits.
+constexpr int64_t kRows = 512;
+
+// log p of `targets` [N] after the hidden states `rows` [N, C]: fp32 [N] on the CPU.
+at::Tensor log_probabilities(CausalLm& model, const at::Tensor& rows, const at::Tensor& targets) {
+  at::Tensor result = at::empty({targets.size(0)}, at::kFloat);
+  for (int64_t begin = 0; begin < targets.size(0); begin += kRows) {
+    const int64_t count = std::min(kRows, targets.size(0) - begin);
+    const at::Tensor logits = model.logits(rows.narrow(0, begin, count));
+    const at::Tensor wanted = targets.narrow(0, begin, count).to(logits.device()).unsqueeze(1);
+    result.narrow(0, begin, count).copy_(logits.gather(1, wanted).squeeze(1) - logits.logsumexp(1));
+  }
+  return result;
+}
+
+}  // namespace
+
+int64_t ChoiceQuestion::tokens() const {
+  auto count = static_cast<int64_t>(prompt.size());
+  for (const auto& option : options) count += static_cast<int64_t>(option.size()) - 1;
+  return count;
+}
+
+std::vector<std::vector<double>> option_loglikelihoods(CausalLm& model, std::span<const ChoiceQuestion> questions) {
+  at::NoGradGuard no_grad;
+  std::vector<int64_t> ids, places, targets;  // place: of the token before a target
+  std::vector<Branches> examples;
+  for (const ChoiceQuestion& question : questions) {
+    const auto begin = static_cast<int64_t>(ids.size());
+    Branches branches{static_cast<int64_t>(question.prompt.size()), {}};
+    ids.insert(ids.end(), question.prompt.begin(), question.prompt.end());
+    for (const auto& option : question.options) {
+      // The first token follows the prompt; the last one is predicted, not read.
+      places.push_back(begin + branches.prefix - 1);
+      for (size_t i = 0; i + 1 < option.size(); ++i) {
+        places.push_back(static_cast<int64_t>(ids.size()));
+        ids.push_back(option[i]);
+      }
+      targets.insert(targets.end(), option.begin(), option.end());
+      branches.lengths.push_back(static_cast<int64_t>(option.size()) - 1);
+    }
+    examples.push_back(std::move(branches));
+  }
+  const at::Tensor hidden = model.hidden(at::tensor(ids, at::kLong), examples);
+  const at::Tensor rows = hidden.index_select(0, at::tensor(places, at::kLong).to(hidden.device()));
+  const at::Tensor found = log_probabilities(model, rows, at::tensor(targets, at::kLong));
+  const float* next = found.const_data_ptr<float>();
+  std::vector<std::vector<double>> result;
+  for (const ChoiceQuestion& question : questions) {
+    result.emplace_back();
+    for (const auto& option : question.options) {
+      double sum = 0;
+      for (size_t i = 0; i < option.size(); ++i) sum += static_cast<double>(*next++);
+      result.back().push_back(sum);
+    }
+  }
+  return result;
+}
+
+}  // namespace spt

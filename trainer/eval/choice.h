@@ -1,0 +1,23 @@
+// The log-likelihood of options behind a prompt: what they share is computed once, in one forward pass.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "trainer/model/causal_lm.h"
+
+namespace spt {
+
+struct ChoiceQuestion {
+  std::vector<int32_t> prompt;                // at least one token
+  std::vector<std::vector<int32_t>> options;  // each at least one token
+
+  int64_t tokens() const;  // that the model reads
+};
+
+// Σ log p(token | prompt, the option's tokens before it), natural logarithm, of each option of each question: one pass
+// over all of them. The same on all tp ranks. REQUIRES: no prompt with its option is longer than the model takes.
+std::vector<std::vector<double>> option_loglikelihoods(CausalLm& model, std::span<const ChoiceQuestion> questions);
+
+}  // namespace spt

@@ -1,0 +1,127 @@
+#include "trainer/eval/eval_journal.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/read_file.h"
+
+namespace spt {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+constexpr const char* kFormat = "spt-eval-journal";
+constexpr int kVersion = 1;
+
+std::vector<fs::path> files_of(const fs::path& folder) {
+  std::vector<fs::path> files;
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(folder, none))
+    if (entry.path().extension() == ".jsonl") files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+}  // namespace
+
+std::vector<ordered_json> read_eval_journal(const fs::path& folder, const std::string& evaluation) {
+  std::vector<ordered_json> samples;
+  for (const fs::path& file : files_of(folder)) {
+    const std::string text = read_file(file);
+    int64_t line = 1;
+    for (size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1, ++line) {
+      ordered_json value = ordered_json::parse(text.begin() + static_cast<std::ptrdiff_t>(begin),
+                                               text.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
+      const bool is_header = line == 1;
+      if (!value.is_object() || !value.contains(is_header ? "evaluation" : "task") ||
+          (!is_header && !value.contains("id")))
+        throw BadInput(
+            fmt::format("{}:{}: is no line of an evaluation's journal; remove the file to measure its samples again",
+                        file.string(), line));
+      if (!is_header) {
+        samples.push_back(std::move(value));
+      } else if (value["evaluation"] != evaluation || value.value("version", 0) != kVersion) {
+        throw BadInput(fmt::format(
+            "{}: is of another evaluation (another model, tasks or settings); choose another run.dir, or remove {}",
+            file.string(), folder.string()));
+      }
+    }
+  }
+  return samples;
+}
+
+EvalJournal::EvalJournal(const fs::path& folder, int rank, const std::string& evaluation)
+    : path_(folder / fmt::format("rank-{:05}.jsonl", rank)) {
+  fs::create_directories(folder);
+  uintmax_t whole = 0;
+  if (std::error_code none; fs::exists(path_, none)) {
+    const std::string text = read_file(path_);
+    whole = text.rfind('\n') == std::string::npos ? 0 : text.rfind('\n') + 1;
+  }
+  descriptor_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (descriptor_ < 0 || ftruncate(descriptor_, static_cast<off_t>(whole)) != 0)
+    throw Failure(fmt::format("{}: cannot be written: {}", path_.string(), std::strerror(errno)));
+  if (whole == 0) write(ordered_json{{"format", kFormat}, {"version", kVersion}, {"evaluation", evaluation}}.dump());
+}
+
+EvalJournal::~EvalJournal() {
+  close(descriptor_);
+}
+
+void EvalJournal::append(const ordered_json& sample) {
+  write(sample.dump());
+}
+
+void EvalJournal::write(const std::string& line) {
+  const std::string text = line + "\n";
+  for (size_t done = 0; done < text.size();) {
+    const ssize_t count = ::write(descriptor_, text.data() + done, text.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) throw Failure(fmt::format("{}: writing failed: {}", path_.string(), std::strerror(errno)));
+    done += static_cast<size_t>(count);
+  }
+}
+
+void EvalJournal::sync() {
+  if (fsync(descriptor_) != 0)
+    throw Failure(fmt::format("{}: syncing failed: {}", path_.string(), std::strerror(errno)));
+}
+
+JournalWatch::JournalWatch(fs::path folder) : folder_(std::move(folder)) {
+  for (const fs::path& file : files_of(folder_)) look_at(file, false);
+}
+
+const JournalWatch::Progress& JournalWatch::look() {
+  for (const fs::path& file : files_of(folder_)) look_at(file, true);
+  return progress_;
+}
+
+void JournalWatch::look_at(const fs::path& path, bool count) {
+  File& file = files_[path.filename().string()];
+  std::ifstream stream(path, std::ios::binary);
+  stream.seekg(static_cast<std::streamoff>(file.read));
+  const std::string more{std::istreambuf_iterator<char>(stream), {}};
+  file.read += more.size();
+  file.rest += more;
+  size_t begin = 0;
+  for (size_t end; (end = file.rest.find('\n', begin)) != std::string::npos; begin = end + 1) {
+    if (!count) continue;
+    const auto value = nlohmann::json::parse(file.rest.substr(begin, end - begin), nullptr, false);
+    if (!value.is_object() || !value.contains("task")) continue;
+    ++progress_.samples;
+    if (!value.contains("score") || !value["score"].is_number()) continue;
+    ++progress_.scored;
+    progress_.score += value["score"].get<double>();
+  }
+  file.rest.erase(0, begin);
+}
+
+}  // namespace spt

@@ -1,0 +1,198 @@
+#include "trainer/eval/task_items.h"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <optional>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/fields.h"
+#include "data/field_text.h"
+#include "data/text_hash.h"
+#include "data/tokenizer_pattern.h"
+#include "trainer/eval/extract.h"
+
+namespace spt {
+namespace {
+
+using nlohmann::json;
+
+struct Option {
+  std::string text, label;
+  bool is_gold = false;  // said by the options themselves
+};
+
+std::vector<Option> options_of(const json& record, const TaskOptions& config) {
+  std::vector<Option> options;
+  for (const std::string& field : config.fields_of) options.push_back({field_text(record, field), ""});
+  if (config.from.empty()) return options;
+  const json* list = find_field(record, config.from);
+  if (list == nullptr) throw BadInput(fmt::format("has no field '{}'", config.from));
+  if (list->is_object()) {
+    for (const auto& [text, value] : list->items()) options.push_back({text, "", value == 1});
+  } else if (list->is_array()) {
+    for (const json& entry : *list) {
+      if (entry.is_string())
+        options.push_back({entry.get<std::string>(), ""});
+      else
+        options.push_back(
+            {field_text(entry, config.text), config.label.empty() ? "" : field_text(entry, config.label)});
+    }
+  } else {
+    throw BadInput(fmt::format("'{}' is no list of options", config.from));
+  }
+  return options;
+}
+
+// Fisher–Yates by numbers that hang on the seed and the record alone.
+void shuffle(std::vector<Option>& options, uint64_t seed, const std::string& id) {
+  uint64_t state = text_hash(id, seed);
+  for (size_t i = options.size(); i > 1; --i) {
+    state = mix_bits(state + 0x9E3779B97F4A7C15ULL);
+    std::swap(options[i - 1], options[state % i]);
+  }
+}
+
+std::optional<size_t> place_of(const std::string& gold, const std::vector<Option>& options) {
+  const auto find = [&](auto&& is) -> std::optional<size_t> {
+    const auto found = std::find_if(options.begin(), options.end(), is);
+    return found == options.end() ? std::nullopt : std::optional(static_cast<size_t>(found - options.begin()));
+  };
+  if (const auto place = find([&](const Option& option) { return option.label == gold && !gold.empty(); }))
+    return place;
+  if (gold.size() == 1 && gold[0] >= 'A' && gold[0] < 'A' + static_cast<char>(options.size()))
+    return static_cast<size_t>(gold[0] - 'A');
+  int64_t index = 0;
+  if (parse_scalar(gold, index).empty() && index >= 0 && index < static_cast<int64_t>(options.size()))
+    return static_cast<size_t>(index);
+  return find([&](const Option& option) { return option.text == gold; });
+}
+
+std::string normalised(const std::string& gold, const Task& task) {
+  const std::string lower = gold == "true" || gold == "True" ? "yes" : gold == "false" || gold == "False" ? "no" : gold;
+  if (task.kind != TaskKind::kGenerate) return gold;
+  const auto found = Extractor(task.extract).find(task.extract == "yes_no" ? lower : gold, 0);
+  // A gold answer is often bare where the pattern expects a sentence around it.
+  if (!found && (task.extract == "number" || task.extract == "yes_no"))
+    throw BadInput(
+        fmt::format("gold is '{}', in which there is no {}", gold, task.extract == "number" ? "number" : "yes or no"));
+  return task.extract == "number" || task.extract == "yes_no" ? found->value : gold;
+}
+
+std::string listed(const std::vector<Option>& options, OptionList list) {
+  if (list == OptionList::kNone) return "";
+  std::string text = list == OptionList::kInline ? " Answer Choices:" : "";
+  for (size_t i = 0; i < options.size(); ++i)
+    text += fmt::format(fmt::runtime(list == OptionList::kInline ? " ({}) {}" : "\n{}. {}"), option_letter(i),
+                        options[i].text);
+  return text;
+}
+
+class Reader {
+ public:
+  explicit Reader(const Task& task) : task_(task), prompt_(task.prompt), gold_(task.gold), role_(task.role) {
+    if (!task.gold_pattern.empty()) pattern_.emplace(task.gold_pattern);
+  }
+
+  TaskItem item(TaskRecord& record) const {
+    TaskItem item;
+    item.id = record.id;
+    if (!task_.group.empty())
+      item.group = task_.group == "file" ? record.file.stem().string() : field_text(record.fields, task_.group);
+    std::string gold = gold_.fill(record.fields);
+    if (pattern_) {
+      const auto found = pattern_->find_first(gold);
+      if (!found) throw BadInput(fmt::format("gold_pattern '{}' finds nothing in '{}'", task_.gold_pattern, gold));
+      gold = gold.substr(found->begin, found->end - found->begin);
+    }
+    if (task_.options.given()) {
+      std::vector<Option> options = options_of(record.fields, task_.options);
+      check(options);
+      if (!task_.gold.empty()) {
+        const auto place = place_of(gold, options);
+        if (!place) throw BadInput(fmt::format("gold is '{}', which is none of the {} options", gold, options.size()));
+        options[*place].is_gold = true;
+      }
+      if (std::count_if(options.begin(), options.end(), [](const Option& option) { return option.is_gold; }) != 1)
+        throw BadInput("not exactly one option is gold");
+      if (task_.shuffle_options) shuffle(options, *task_.shuffle_options, item.id);
+      for (size_t i = 0; i < options.size(); ++i) {
+        if (options[i].is_gold) item.gold = option_letter(i);
+        item.options.push_back(options[i].text);
+      }
+      item.prompt = prompt_.fill(record.fields) + listed(options, task_.options.list) + task_.prompt_end;
+    } else {
+      item.gold = task_.gold.empty() ? "" : normalised(gold, task_);
+      item.prompt = prompt_.fill(record.fields) + task_.prompt_end;
+    }
+    if (item.prompt.find_first_not_of(" \t\r\n") == std::string::npos) throw BadInput("the prompt is empty");
+    item.role = role_.fill(record.fields);
+    item.fields = std::move(record.fields);
+    return item;
+  }
+
+ private:
+  static void check(const std::vector<Option>& options) {
+    constexpr size_t kMost = 26;  // letters
+    if (options.size() < 2 || options.size() > kMost)
+      throw BadInput(fmt::format("there are {} options, expected 2 to {}", options.size(), kMost));
+    for (const Option& option : options)
+      if (option.text.empty()) throw BadInput("an option is empty");
+  }
+
+  const Task& task_;
+  FieldText prompt_, gold_, role_;
+  std::optional<Regex> pattern_;
+};
+
+}  // namespace
+
+std::string option_letter(size_t index) {
+  return std::string(1, static_cast<char>('A' + index));
+}
+
+std::vector<TaskItem> read_items(const Task& task, const std::filesystem::path& data_root) {
+  const Reader reader(task);
+  std::vector<TaskItem> items;
+  for (TaskRecord& record : read_task_data(data_root, task.data, task.id)) try {
+      items.push_back(reader.item(record));
+    } catch (const BadInput& error) {
+      throw BadInput(fmt::format("{}: {} (task {})", record.where, error.what(), task.name));
+    }
+  return items;
+}
+
+std::vector<TaskItem> sample_items(std::vector<TaskItem> items, int64_t limit, uint64_t seed) {
+  const auto all = static_cast<int64_t>(items.size());
+  if (limit >= all) return items;
+  std::map<std::string, std::vector<size_t>> groups;
+  for (size_t i = 0; i < items.size(); ++i) groups[items[i].group].push_back(i);
+  // Whole shares first, then one more to the largest remainders; of equal ones to the group whose name hashes lower.
+  std::vector<std::pair<std::pair<int64_t, uint64_t>, const std::string*>> remainders;
+  std::map<std::string, int64_t> shares;
+  int64_t given = 0;
+  for (const auto& [name, members] : groups) {
+    const int64_t product = static_cast<int64_t>(members.size()) * limit;
+    given += shares[name] = product / all;
+    remainders.push_back({{-(product % all), text_hash(name, seed)}, &name});
+  }
+  std::sort(remainders.begin(), remainders.end());
+  for (size_t i = 0; given < limit; ++i, ++given) ++shares[*remainders[i].second];
+  std::vector<size_t> chosen;
+  for (auto& [name, members] : groups) {
+    std::sort(members.begin(), members.end(), [&](size_t a, size_t b) {
+      const uint64_t x = text_hash(items[a].id, seed), y = text_hash(items[b].id, seed);
+      return x != y ? x < y : a < b;
+    });
+    chosen.insert(chosen.end(), members.begin(), members.begin() + static_cast<std::ptrdiff_t>(shares[name]));
+  }
+  std::sort(chosen.begin(), chosen.end());
+  std::vector<TaskItem> sample;
+  for (const size_t i : chosen) sample.push_back(std::move(items[i]));
+  return sample;
+}
+
+}  // namespace spt

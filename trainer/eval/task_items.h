@@ -1,0 +1,37 @@
+// A task's records as what is put to the model, and what would be right.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "trainer/eval/task.h"
+
+namespace spt {
+
+struct TaskItem {
+  std::string id;
+  std::string group;                 // empty where the task has none
+  std::string prompt;                // the question with its options and prompt_end
+  std::vector<std::string> options;  // their texts, in the order in which they are shown
+  std::string
+      gold;  // a letter where there are options; a number, yes or no as `extract` normalises them; else as it is
+  std::string role;       // the task's, written by hand
+  nlohmann::json fields;  // the record's
+};
+
+// In the order of the data. Throws BadInput naming file and place: as read_questions; options that are no texts, fewer
+// than 2 or more than 26; gold that is none of the options or in which nothing is found.
+std::vector<TaskItem> read_items(const Task& task, const std::filesystem::path& data_root);
+
+// `limit` of them by seed, in their order: every group gives its share of all items (largest remainders), so that a
+// small sample has the subjects of the whole.
+std::vector<TaskItem> sample_items(std::vector<TaskItem> items, int64_t limit, uint64_t seed);
+
+// "A", "B", … "Z".
+std::string option_letter(size_t index);
+
+}  // namespace spt

@@ -1,0 +1,172 @@
+#include "trainer/eval_inputs.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/sha256.h"
+#include "data/named_config.h"
+#include "data/printable.h"
+#include "trainer/given_roles.h"
+#include "trainer/hf_folder.h"
+
+namespace spt {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+std::optional<ChatTemplate> template_of(const EvalConfig& config) {
+  const std::string& name = config.eval.chat_template;
+  if (name == "none") return std::nullopt;
+  if (!name.empty()) return ChatTemplate::load(name);
+  if (const auto spt = load_spt_json(config.model.path))
+    return ChatTemplate::parse(spt->template_text, (config.model.path / "spt.json").string() + ": template");
+  return ChatTemplate::load("spt");
+}
+
+std::unique_ptr<Dataset> open_corpus(const fs::path& file, const Task& task, const EvalConfig& config,
+                                     const Tokenizer& tokenizer, const ModelConfig& model) {
+  const fs::path path = config.eval.data.root / task.data.path;
+  if (!fs::exists(path))
+    throw BadInput(fmt::format("{}: its data.path {} is not below eval.data.root ({}): {} is not there", file.string(),
+                               task.data.path.string(), config.eval.data.root.string(), path.string()));
+  auto corpus = std::make_unique<Dataset>(path);
+  corpus->require_tokenizer(tokenizer.sha256(), config.model.path);
+  corpus->verify();
+  corpus->require_lengths(model.max_positions);
+  return corpus;
+}
+
+// A question must leave room for an answer, an option must fit as a whole.
+void check_length(const EvalInputs& inputs, const EvalItem& item) {
+  const Task& task = inputs.tasks[item.task];
+  size_t longest = 0;
+  if (task.kind == TaskKind::kChoice) {
+    const ChoiceQuestion question = choice_question(inputs, item);
+    for (const auto& option : question.options) longest = std::max(longest, question.prompt.size() + option.size() - 1);
+  } else {
+    longest = inputs.prompter.prompt(item.item.prompt, item.given_role).size() + trigger_ids(inputs, item).size() + 1;
+  }
+  if (longest > static_cast<size_t>(inputs.model.max_positions))
+    throw BadInput(
+        fmt::format("task {}: item {} takes {} tokens, the model at most {} (max_position_embeddings in config.json)",
+                    task.name, item.item.id, longest, inputs.model.max_positions));
+}
+
+std::string fingerprint_of(const EvalInputs& inputs, const EvalConfig& config) {
+  json facts = {config.eval.max_new_tokens,
+                config.eval.conclusion_tokens,
+                inputs.forbid_role,
+                inputs.prompter.chat_template() != nullptr ? inputs.prompter.chat_template()->text() : "none",
+                fields_detail::format_any(config.eval.role_in),
+                inputs.tokenizer->sha256()};
+  for (const Task& task : inputs.tasks) facts.push_back(dump_fields(task));
+  Sha256 hash;
+  hash.update(facts.dump());
+  for (const EvalItem& item : inputs.items)
+    hash.update(
+        json{item.task, item.item.id, item.item.prompt, item.item.options, item.item.gold, item.given_role.value_or("")}
+            .dump(-1, ' ', false, json::error_handler_t::replace));
+  for (const auto& corpus : inputs.corpora)
+    if (corpus) hash.update(corpus->info().content_sha256);
+  return hash.hex();
+}
+
+std::string readable(const std::vector<int32_t>& ids, const Tokenizer& tokenizer) {
+  std::string text;
+  std::vector<int32_t> run;
+  const auto flush = [&] {
+    text += tokenizer.decode(run, text.empty());
+    run.clear();
+  };
+  for (const int32_t id : ids) {
+    if (tokenizer.decode({id}, false).empty()) {
+      flush();
+      text += tokenizer.piece(id);
+    } else {
+      run.push_back(id);
+    }
+  }
+  flush();
+  return printable(text);
+}
+
+}  // namespace
+
+EvalInputs load_eval_inputs(const EvalConfig& config) {
+  const ModelConfig model = load_model_config(config.model.path);
+  auto tokenizer = load_tokenizer(config.model.path);
+  check_vocabulary(model, tokenizer->size(), config.model.path);
+  Prompter prompter(template_of(config), *tokenizer, config.eval.role_in);
+  const GivenRoles roles(config.eval.role, config.eval.roles_from, prompter.chat_template());
+  EvalInputs inputs{model, std::move(tokenizer), std::move(prompter), roles.is_forbidden(), {}, {}, {}, ""};
+  for (const std::string& name : config.eval.tasks) {
+    const fs::path file = named_config("tasks", name);
+    Task task = load_task(file);
+    const bool is_known =
+        std::any_of(inputs.tasks.begin(), inputs.tasks.end(), [&](const Task& t) { return t.name == task.name; });
+    if (is_known) throw BadInput(fmt::format("{}: another task is called {} too", file.string(), task.name));
+    if (task.kind == TaskKind::kCode)
+      throw BadInput(
+          fmt::format("{}: kind {} is not run by this version", file.string(), fields_detail::format_any(task.kind)));
+    inputs.corpora.emplace_back();
+    inputs.tasks.push_back(task);
+    if (task.kind == TaskKind::kPerplexity) {
+      inputs.corpora.back() = open_corpus(file, task, config, *inputs.tokenizer, model);
+      continue;
+    }
+    std::vector<TaskItem> items = read_items(task, config.eval.data.root);
+    if (config.eval.limit) items = sample_items(std::move(items), *config.eval.limit, config.eval.seed);
+    const auto given = roles.of(task, items, *inputs.tokenizer);
+    for (size_t i = 0; i < items.size(); ++i) {
+      inputs.items.push_back({inputs.tasks.size() - 1, std::move(items[i]), given[i]});
+      check_length(inputs, inputs.items.back());
+    }
+  }
+  inputs.fingerprint = fingerprint_of(inputs, config);
+  return inputs;
+}
+
+ChoiceQuestion choice_question(const EvalInputs& inputs, const EvalItem& item) {
+  ChoiceQuestion question;
+  question.prompt = inputs.prompter.prompt(item.item.prompt, item.given_role);
+  const bool letters = inputs.tasks[item.task].options.say == OptionSay::kLetter;
+  for (size_t i = 0; i < item.item.options.size(); ++i)
+    question.options.push_back(
+        inputs.prompter.option(item.item.prompt, item.given_role, letters ? option_letter(i) : item.item.options[i]));
+  return question;
+}
+
+std::vector<int32_t> trigger_ids(const EvalInputs& inputs, const EvalItem& item) {
+  std::string trigger = inputs.tasks[item.task].trigger;
+  if (trigger.empty()) return {};
+  const std::string mark = "{last}";
+  if (const size_t at = trigger.find(mark); at != std::string::npos && !item.item.options.empty())
+    trigger.replace(at, mark.size(), option_letter(item.item.options.size() - 1));
+  return inputs.prompter.trigger(trigger);
+}
+
+std::string show_prompts(const EvalInputs& inputs, int64_t count) {
+  std::string text;
+  std::vector<int64_t> shown(inputs.tasks.size(), 0);
+  for (const EvalItem& item : inputs.items) {
+    if (shown[item.task]++ >= count) continue;
+    const Task& task = inputs.tasks[item.task];
+    text += fmt::format("--- {} {}\n{}\n", task.name, printable(item.item.id),
+                        readable(inputs.prompter.prompt(item.item.prompt, item.given_role), *inputs.tokenizer));
+    if (task.kind == TaskKind::kChoice) {
+      const ChoiceQuestion question = choice_question(inputs, item);
+      for (size_t i = 0; i < question.options.size(); ++i)
+        text += fmt::format("    {}: {}\n", option_letter(i), readable(question.options[i], *inputs.tokenizer));
+    }
+    if (!task.trigger.empty())
+      text += fmt::format("    then: {}\n", readable(trigger_ids(inputs, item), *inputs.tokenizer));
+    if (!item.item.gold.empty()) text += fmt::format("    right: {}\n", printable(item.item.gold));
+  }
+  return text;
+}
+
+}  // namespace spt

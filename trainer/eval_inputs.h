@@ -1,0 +1,48 @@
+// What an evaluation measures, opened and checked before any weights are read.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "data/tokenizer.h"
+#include "trainer/eval/choice.h"
+#include "trainer/eval/prompter.h"
+#include "trainer/eval/task_items.h"
+#include "trainer/eval_config.h"
+#include "trainer/model/model_config.h"
+
+namespace spt {
+
+struct EvalItem {
+  size_t task = 0;  // of EvalInputs::tasks
+  TaskItem item;
+  std::optional<std::string> given_role;
+};
+
+struct EvalInputs {
+  ModelConfig model;
+  std::unique_ptr<Tokenizer> tokenizer;
+  Prompter prompter;
+  bool forbid_role = false;
+  std::vector<Task> tasks;
+  std::vector<std::unique_ptr<Dataset>> corpora;  // by task; null where it asks questions
+  std::vector<EvalItem> items;                    // of all tasks, in order
+  std::string fingerprint;                        // SHA-256 of all that a sample depends on but the weights
+};
+
+// Throws BadInput naming file and line: everything load_task, read_items and GivenRoles refuse; two tasks of one name;
+// a corpus of another tokenizer; an item too long for the model.
+EvalInputs load_eval_inputs(const EvalConfig& config);
+
+// The prompt's ids with what is behind it, as kind choice scores it.
+ChoiceQuestion choice_question(const EvalInputs& inputs, const EvalItem& item);
+std::vector<int32_t> trigger_ids(const EvalInputs& inputs, const EvalItem& item);  // empty: the task has none
+
+// The first `count` prompts of each task as the model reads them, special tokens as they are written, with options and
+// gold answer: for people.
+std::string show_prompts(const EvalInputs& inputs, int64_t count);
+
+}  // namespace spt

@@ -1,0 +1,72 @@
+#include "trainer/eval_samples.h"
+
+#include <algorithm>
+
+#include "trainer/eval/extract.h"
+
+namespace spt {
+namespace {
+
+using nlohmann::ordered_json;
+
+ordered_json begin_sample(const EvalInputs& inputs, const EvalItem& item) {
+  ordered_json sample = {{"task", inputs.tasks[item.task].name}, {"id", item.item.id}};
+  if (!item.item.group.empty()) sample["group"] = item.item.group;
+  sample["prompt"] = item.item.prompt;
+  return sample;
+}
+
+// Code points of UTF-8.
+int64_t characters(const std::string& text) {
+  return std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+}
+
+size_t best(const std::vector<double>& values) {
+  return static_cast<size_t>(std::max_element(values.begin(), values.end()) - values.begin());
+}
+
+}  // namespace
+
+ordered_json choice_sample(const EvalInputs& inputs, const EvalItem& item, const std::vector<double>& loglikelihoods) {
+  const Task& task = inputs.tasks[item.task];
+  std::vector<double> normalised = loglikelihoods;
+  for (size_t i = 0; i < normalised.size(); ++i)
+    normalised[i] /= static_cast<double>(
+        std::max<int64_t>(1, task.options.say == OptionSay::kLetter ? 1 : characters(item.item.options[i])));
+  const std::string raw_letter = option_letter(best(loglikelihoods)), letter = option_letter(best(normalised));
+  const int raw = raw_letter == item.item.gold, norm = letter == item.item.gold;
+  const bool is_normalised = task.metric == ChoiceMetric::kAccuracyNormalised;
+  ordered_json sample = begin_sample(inputs, item);
+  sample["role"] = item.given_role ? ordered_json(*item.given_role) : ordered_json();
+  sample["options"] = item.item.options;
+  sample["loglikelihoods"] = loglikelihoods;
+  sample["extracted"] = is_normalised ? letter : raw_letter;
+  sample["gold"] = item.item.gold;
+  sample["score"] = is_normalised ? norm : raw;
+  sample["score_raw"] = raw;
+  sample["score_normalised"] = norm;
+  return sample;
+}
+
+ordered_json answer_sample(const EvalInputs& inputs, const EvalItem& item, const Answer& answer) {
+  const Task& task = inputs.tasks[item.task];
+  ordered_json sample = begin_sample(inputs, item);
+  const auto& role = item.given_role ? item.given_role : answer.text.role;
+  sample["output"] = answer.text.output;
+  sample["role"] = role ? ordered_json(*role) : ordered_json();
+  sample["role_is_given"] = item.given_role.has_value();
+  sample["answer"] = answer.text.answer;
+  sample["tokens"] = answer.tokens;
+  sample["cut"] = answer.cut;
+  if (task.kind != TaskKind::kGenerate) return sample;
+  const std::string& text = task.trigger.empty() ? answer.text.answer : answer.conclusion;
+  const auto found = Extractor(task.extract).find(text, static_cast<int64_t>(item.item.options.size()));
+  sample["conclusion"] = answer.conclusion;
+  sample["extracted"] = found ? ordered_json(found->value) : ordered_json();
+  sample["rule"] = found ? ordered_json(found->rule) : ordered_json();
+  sample["gold"] = item.item.gold;
+  sample["score"] = found && found->value == item.item.gold ? 1 : 0;
+  return sample;
+}
+
+}  // namespace spt

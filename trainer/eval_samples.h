@@ -1,0 +1,24 @@
+// What is kept of each item: a line of samples/TASK.jsonl.
+#pragma once
+
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "trainer/eval/answers.h"
+#include "trainer/eval_inputs.h"
+
+namespace spt {
+
+// Kind choice: task, id, group, prompt, role, options, loglikelihoods, extracted (the letter of the best option by the
+// task's metric), gold, score, score_raw, score_normalised (1 where that measure's best option is gold; normalised: a
+// character of what is scored).
+nlohmann::ordered_json choice_sample(const EvalInputs& inputs, const EvalItem& item,
+                                     const std::vector<double>& loglikelihoods);
+
+// Kinds generate and open: task, id, group, prompt, output, role (the model's own or the given one, else null),
+// role_is_given, answer, tokens, cut; and, where there is a right answer, conclusion, extracted (null: nothing), rule,
+// gold, score.
+nlohmann::ordered_json answer_sample(const EvalInputs& inputs, const EvalItem& item, const Answer& answer);
+
+}  // namespace spt
