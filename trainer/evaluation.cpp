@@ -114,7 +114,7 @@ class Evaluation {
     }
     found = broadcast_text(runtime_.host_world(), found);
     if (found == "finished") return ExitStatus::kDone;
-    for (const json& key : json::parse(found)) known_.insert({key[0], key[1]});
+    for (const json& key : json::parse(found)) known_.emplace(key[0].get<std::string>(), key[1].get<std::string>());
     if (is_rank_0() && !known_.empty())
       spdlog::info("{} of {} items were measured before", known_.size(), inputs_.items.size());
 

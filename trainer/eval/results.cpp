@@ -50,7 +50,8 @@ double share_of_null(const std::vector<ordered_json>& samples, const char* field
 std::string metric_of(const Task& task) {
   if (task.kind == TaskKind::kOpen) return "none";
   if (task.kind == TaskKind::kCode) return "pass@1";
-  if (task.kind == TaskKind::kChoice) return task.metric == ChoiceMetric::kAccuracy ? "accuracy" : "accuracy_normalised";
+  if (task.kind == TaskKind::kChoice)
+    return task.metric == ChoiceMetric::kAccuracy ? "accuracy" : "accuracy_normalised";
   return "exact_match";
 }
 

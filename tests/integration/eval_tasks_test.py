@@ -1,0 +1,195 @@
+"""spt eval: tasks that ask questions, on several layouts, stopped, killed and started again."""
+import json
+import os
+import signal
+import subprocess
+import time
+import unittest
+
+from runs import BAD_INPUT, DONE, PROGRAM, STOPPED, JobTest, checkpoints, make_corpus, make_small_model, sample_records, wait_until
+
+TASKS = {
+    "sums": """name: sums
+kind: generate
+data: {path: sums.jsonl}
+id: id
+prompt: "{q}"
+gold: "{a}"
+trigger: "Therefore, the answer (arabic numerals) is"
+extract: number
+role: "You are a teacher of sums. The user adds {a}."
+""",
+    "picks": """name: picks
+kind: choice
+data: {path: picks.jsonl}
+group: g
+prompt: "{q}"
+options: {from: c}
+gold: "{a}"
+""",
+    "talk": """name: talk
+kind: open
+data: {path: sums.jsonl}
+prompt: "Tell me about {q}"
+""",
+}
+
+
+class EvalTasksTest(JobTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        architecture = make_small_model(cls.shared / "model")
+        corpus = make_corpus(cls.shared / "train.h5", architecture, sample_records(cls.shared / "train.jsonl", 40))
+        (cls.shared / "train.yaml").write_text("train: {steps: 30, batch_examples: 8}\noptimizer: {lr: 3e-3}\n")
+        subprocess.run([PROGRAM, "train", cls.shared / "train.yaml", f"model.path={architecture}", "model.init=random",
+                        f"data.train={corpus}", f"run.dir={cls.shared}/run"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        run = cls.shared / "run"
+        cls.model = run / "checkpoints" / checkpoints(run)[-1] / "hf"
+        for name, text in TASKS.items():
+            (cls.shared / f"{name}.yaml").write_text(text)
+        with open(cls.shared / "sums.jsonl", "w") as out:
+            for i in range(24):
+                out.write(json.dumps({"id": f"s{i}", "q": f"What is {i} plus {i * 7 % 5}, {'and why, ' * (i % 6)}please?", "a": i + i * 7 % 5}) + "\n")
+        with open(cls.shared / "picks.jsonl", "w") as out:
+            for i in range(15):
+                out.write(json.dumps({"q": f"Which of these is number {i}?", "g": "even" if i % 2 == 0 else "odd",
+                                      "c": [f"the number {i}", "something else", "nothing " * (1 + i % 4)], "a": 0}) + "\n")
+        tasks = ", ".join(str(cls.shared / f"{name}.yaml") for name in TASKS)
+        (cls.shared / "eval.yaml").write_text(f"eval:\n  tasks: [{tasks}]\n  data: {{root: {cls.shared}}}\n  max_new_tokens: 24\n  conclusion_tokens: 6\n")
+
+    def arguments(self, name, *overrides):
+        return ["eval", self.shared / "eval.yaml", f"model.path={self.model}", f"run.dir={self.folder}/{name}", *overrides]
+
+    def read(self, name):
+        out = self.folder / name
+        samples = {task: [json.loads(line) for line in (out / "samples" / f"{task}.jsonl").read_text().splitlines()] for task in TASKS}
+        self.assertFalse((out / "journal").exists())
+        return json.loads((out / "results.json").read_text())["tasks"], samples
+
+    def assert_same(self, one, other):
+        self.assertEqual(one[0].keys(), other[0].keys())
+        for task in TASKS:
+            self.assertEqual(len(one[1][task]), len(other[1][task]))
+            for a, b in zip(one[1][task], other[1][task]):
+                a, b = dict(a), dict(b)
+                for x, y in zip(a.pop("loglikelihoods", []), b.pop("loglikelihoods", [])):
+                    self.assertAlmostEqual(x, y, delta=1e-5 * max(1, abs(x)))
+                self.assertEqual(a, b)
+            self.assertEqual(one[0][task], other[0][task])
+
+    def test_samples_and_scores_are_the_same_on_every_layout_and_batch(self):
+        self.spt(*self.arguments("alone"))
+        alone = self.read("alone")
+        self.assertEqual([s["id"] for s in alone[1]["sums"]], [f"s{i}" for i in range(24)])
+        self.assertEqual([s["gold"] for s in alone[1]["picks"]], ["A"] * 15)
+        for sample in alone[1]["sums"]:
+            self.assertEqual(sample["score"], int(sample["extracted"] == sample["gold"]))
+            self.assertEqual(sample["extracted"] is None, sample["rule"] is None)
+        for sample in alone[1]["picks"]:
+            best = max(range(3), key=lambda i: sample["loglikelihoods"][i])
+            self.assertEqual(sample["extracted"], "ABC"[best])
+            best = max(range(3), key=lambda i: sample["loglikelihoods"][i] / len(sample["options"][i]))
+            self.assertEqual(sample["score_normalised"], int("ABC"[best] == "A"))
+        picks = alone[0]["picks"]
+        self.assertEqual((picks["groups"]["even"]["n"], picks["groups"]["odd"]["n"], picks["n"]), (8, 7, 15))
+        self.assertAlmostEqual(picks["value"], sum(s["score"] for s in alone[1]["picks"]) / 15)
+        self.assertIsNone(alone[0]["talk"]["value"])
+        for ranks, overrides in ((2, ["eval.batch_sequences=1"]), (3, []), (2, ["mesh.tp=2"]), (1, ["eval.batch_sequences=5", "eval.batch_tokens=200"])):
+            name = f"r{ranks}{len(overrides)}{overrides[-1][:9] if overrides else ''}"
+            self.spt(*self.arguments(name, *overrides), ranks=ranks)
+            self.assert_same(alone, self.read(name))
+
+    def test_stopped_and_killed_and_started_on_other_ranks_it_measures_nothing_twice(self):
+        self.spt(*self.arguments("whole"))
+        whole = self.read("whole")
+        run = self.folder / "part"
+        journal = lambda: sum(len(path.read_text().splitlines()) - 1 for path in (run / "journal").glob("*.jsonl"))
+        measured, ranks = 0, 1
+        for attempt in range(40):
+            job = self.start_spt(*self.arguments("part", "eval.batch_sequences=2"), ranks=ranks)
+            goal = journal() + 3 if (run / "journal").exists() else 1
+            wait_until(lambda: job.status is not None or journal() >= goal, "some samples")
+            if attempt % 2 == 0:
+                job.kill()
+            else:
+                for pid in job.processes():
+                    if ranks == 1:
+                        os.kill(pid, signal.SIGTERM)
+                if ranks > 1:
+                    job.process.send_signal(signal.SIGUSR1)
+                if job.finish() == DONE:
+                    break
+                self.assertEqual(job.status, STOPPED, job.output)
+            if job.status == DONE:
+                break
+            self.assertGreaterEqual(journal(), measured)
+            measured = journal()
+            ids = [line["task"] + line["id"] for path in (run / "journal").glob("*.jsonl")
+                   for line in map(json.loads, path.read_text().splitlines()[1:] if path.read_text().endswith("\n") else path.read_text().splitlines()[1:-1])]
+            self.assertEqual(len(ids), len(set(ids)), "a sample was measured twice")
+            ranks = 3 - ranks
+        self.assertGreater(measured, 3)
+        self.spt(*self.arguments("part", "eval.batch_sequences=2"))
+        self.assert_same(whole, self.read("part"))
+
+    def test_a_finished_evaluation_is_left_as_it_is_and_another_refused(self):
+        overrides = [f"eval.tasks=[{self.shared}/picks.yaml]"]
+        self.spt(*self.arguments("out", *overrides))
+        before = {path: path.stat().st_mtime_ns for path in (self.folder / "out").rglob("*")}
+        self.assertIn("picks: accuracy", self.spt(*self.arguments("out", *overrides), ranks=2))
+        self.assertEqual({path: path.stat().st_mtime_ns for path in (self.folder / "out").rglob("*")}, before)
+        output = self.spt(*self.arguments("out", *overrides, "eval.limit=3"), status=BAD_INPUT)
+        self.assert_one_message(output, "results.json is of another evaluation", "run.dir")
+
+    def test_given_roles_stand_where_they_are_asked_for(self):
+        sums = f"eval.tasks=[{self.shared}/sums.yaml]"
+        roles = [None if i % 5 == 0 else f"You are expert {i}. The user wants a sum." for i in range(24)]  # as a model would have written
+        (self.folder / "self/samples").mkdir(parents=True)
+        (self.folder / "self/samples/sums.jsonl").write_text("".join(json.dumps({"id": f"s{i}", "role": role}) + "\n" for i, role in enumerate(roles)))
+        shown = self.spt(*self.arguments("x", sums, "eval.role=task"), "--show", 1)
+        self.assertIn("AI Assistant: You are a teacher of sums. The user adds 0.\n\n", shown)
+        shown = self.spt(*self.arguments("x", sums, "eval.role=You are a cook.", "eval.role_in=user"), "--show", 1)
+        self.assertIn("User: You are a cook.\n\nWhat is 0", shown)
+        shown = self.spt(*self.arguments("x", sums, "eval.role=generic", "eval.role_in=system"), "--show", 1)
+        self.assertTrue(shown.split("\n", 1)[1].lstrip("\n").find("You are") < shown.find("User:"), shown)
+        self.spt(*self.arguments("none", sums, "eval.role=none"))
+        none = [json.loads(line) for line in (self.folder / "none/samples/sums.jsonl").read_text().splitlines()]
+        self.assertEqual([s["role"] for s in none], [None] * 24)
+        self.spt(*self.arguments("other", sums, "eval.role=other", f"eval.roles_from={self.folder}/self"))
+        other = [json.loads(line) for line in (self.folder / "other/samples/sums.jsonl").read_text().splitlines()]
+        with_role = [i for i, role in enumerate(roles) if role is not None]
+        self.assertEqual([other[i]["role"] for i in with_role], [roles[i] for i in with_role[1:] + with_role[:1]])
+        self.assertTrue(all(other[i]["role_is_given"] for i in with_role))
+        shown = self.spt(*self.arguments("x", sums, "eval.role=filler", f"eval.roles_from={self.folder}/self"), "--show", 2)
+        self.assertNotIn("You are expert 1.", shown)
+        output = self.spt(*self.arguments("y", sums, "eval.role=other"), status=BAD_INPUT)
+        self.assert_one_message(output, "eval.role=other needs eval.roles_from")
+        output = self.spt(*self.arguments("y", sums, "eval.role=somebody"), status=BAD_INPUT)
+        self.assert_one_message(output, "eval.role is 'somebody'", "self, none, task")
+
+    def test_bad_tasks_are_refused_before_the_model_is_loaded(self):
+        weights = next(self.model.glob("*.safetensors"))
+        cases = (("name: x\nkind: choice\ndata: {path: picks.jsonl}\nprompt: \"{q}\"\nchoices: 5\n", ["t.yaml:5", "unknown key choices"]),
+                 ("name: x\nkind: open\ndata: {path: none.jsonl}\nprompt: \"{q}\"\n", ["none.jsonl: no such file"]),
+                 ("name: x\nkind: open\ndata: {path: empty.jsonl}\nprompt: \"{q}\"\n", ["empty.jsonl"]),
+                 ("name: x\nkind: generate\nextract: number\ndata: {path: picks.jsonl}\nprompt: \"{q}\"\ngold: \"{g}\"\n", ["picks.jsonl:1", "gold is 'even', in which there is no number"]),
+                 ("name: x\nkind: open\ndata: {path: sums.jsonl}\nprompt: \"{q}\"\nprompt_end: \"" + "long " * 3000 + "\"\n", ["item", "tokens, the model at most"]))
+        (self.folder / "empty.jsonl").write_text("")
+        for name in ("picks.jsonl", "sums.jsonl"):
+            (self.folder / name).write_text((self.shared / name).read_text())
+        self.assertTrue(weights.is_file())
+        for text, says in cases:
+            with self.subTest(says[-1]):
+                (self.folder / "t.yaml").write_text(text)
+                begin = time.monotonic()
+                output = self.spt(*self.arguments("z", f"eval.tasks=[{self.folder}/t.yaml]", f"eval.data.root={self.folder}"), status=BAD_INPUT)
+                self.assert_one_message(output, *says)
+                self.assertFalse((self.folder / "z").exists())
+                self.assertLess(time.monotonic() - begin, 20)
+        output = self.spt(*self.arguments("z", "eval.tasks=[gsm9k]"), status=BAD_INPUT)
+        self.assert_one_message(output, "gsm9k", "gsm8k")
+
+
+if __name__ == "__main__":
+    unittest.main()
