@@ -121,8 +121,10 @@ class Evaluation {
     watch_collectives(config_.run.collective_timeout_s, "run.collective_timeout_s");
     model_.allocate(*mesh_.tp, {dtype_});
     load_pretrained(model_, config_.model.path);
+    const Clock::time_point begin = Clock::now();
     measure_corpora();
     measure_items();
+    seconds_ = std::chrono::duration<double>(Clock::now() - begin).count();
     watch_collectives(0, "");  // a rank with short items waits for the others, maybe for hours
     if (any_stopped()) {
       if (is_rank_0()) spdlog::info("stopped on request; start the same command again to go on");
@@ -278,6 +280,7 @@ class Evaluation {
     ordered_json results = {{"model", config_.model.path.string()},
                             {"evaluation", identity_},
                             {"settings", settings()},
+                            {"seconds", seconds_},
                             {"tasks", ordered_json::object()}};
     for (size_t i = 0; i < inputs_.tasks.size(); ++i) {
       const std::string& name = inputs_.tasks[i].name;
@@ -344,6 +347,7 @@ class Evaluation {
   EvalJournal* journal_ = nullptr;
   std::unique_ptr<Progress> progress_;
   bool stopped_ = false;
+  double seconds_ = 0;  // that this call measured, on rank 0, without loading the model
 };
 
 }  // namespace
