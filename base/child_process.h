@@ -15,9 +15,9 @@ struct ChildResult {
   std::string output;
 };
 
-// Runs command[0], sought in PATH when it has no slash, with this process's environment. `input` is its standard input; of its
-// standard output the first `most_output` bytes are kept; its errors go there too (`merge_errors`) or nowhere. Throws
-// Failure when it cannot be started.
+// Runs command[0], sought in PATH when it has no slash, with this process's environment. `input` is its standard input;
+// of its standard output the first `most_output` bytes are kept; its errors go there too (`merge_errors`) or nowhere.
+// Throws Failure when it cannot be started.
 ChildResult run_child(std::vector<std::string> command, const std::string& input, bool merge_errors,
                       std::chrono::seconds limit, size_t most_output);
 

@@ -5,8 +5,8 @@
 
 namespace spt {
 
-// The settings of this kernel that forbid an unprivileged user to make namespaces, each with the value that would allow it, or what
-// else may be the reason. Not empty.
+// The settings of this kernel that forbid an unprivileged user to make namespaces, each with the value that would allow
+// it, or what else may be the reason. Not empty.
 std::string why_forbidden();
 
 }  // namespace spt

@@ -1,7 +1,9 @@
-// spt-sandbox: runs a Python program, read from standard input, that nobody vouches for. trainer/eval/sandbox.h says what holds.
+// spt-sandbox: runs a Python program, read from standard input, that nobody vouches for. trainer/eval/sandbox.h says
+// what holds.
 //
 //   outer     this process: limits time and output, says how it ended. Ends when nobody reads its output any more.
-//   └ init    process 1 of new user, pid, mount, network, ipc and uts namespaces; builds the new root, drops its privileges, waits.
+//   └ init    process 1 of new user, pid, mount, network, ipc and uts namespaces; builds the new root, drops its
+//   privileges, waits.
 //     └ code  Python, under resource limits and the system call filter.
 //
 // The kernel ends init when outer ends, however that happens, and with init all that its namespace holds.
@@ -115,7 +117,8 @@ struct Report {
   _exit(ignored < 0 ? 2 : 1);
 }
 
-// ---- Code --------------------------------------------------------------------------------------------------------------
+// ---- Code
+// --------------------------------------------------------------------------------------------------------------
 
 void limit(__rlimit_resource resource, rlim_t value, rlim_t more_when_ignored = 0) {
   rlimit now{};
@@ -154,7 +157,8 @@ void limit_resources(const Options& options) {
   throw Failure(fmt::format("starting {}: {}", options.python, std::strerror(errno)));
 }
 
-// ---- Init --------------------------------------------------------------------------------------------------------------
+// ---- Init
+// --------------------------------------------------------------------------------------------------------------
 
 [[noreturn]] void be_init(const Options& options, Pipes& pipes) {
   close(pipes.go.writing);
@@ -184,9 +188,10 @@ void limit_resources(const Options& options) {
 }
 
 pid_t start_init(const Options& options, Pipes& pipes) {
-  const unsigned long namespaces = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
-  const pid_t init =
-      static_cast<pid_t>(syscall(SYS_clone, SIGCHLD | (options.namespaces ? namespaces : 0), nullptr, nullptr, nullptr, nullptr));
+  const unsigned long namespaces =
+      CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+  const pid_t init = static_cast<pid_t>(
+      syscall(SYS_clone, SIGCHLD | (options.namespaces ? namespaces : 0), nullptr, nullptr, nullptr, nullptr));
   check(init >= 0, "clone with new namespaces");
   if (init != 0) return init;
   try {
@@ -196,7 +201,8 @@ pid_t start_init(const Options& options, Pipes& pipes) {
   }
 }
 
-// ---- Outer -------------------------------------------------------------------------------------------------------------
+// ---- Outer
+// -------------------------------------------------------------------------------------------------------------
 
 // Whatever the evaluator had open (its files, GPU, network) or had said about signals ends here.
 void forget_the_parent() {
@@ -226,7 +232,8 @@ class Watch {
     const auto end = Clock::now() + std::chrono::seconds(limits_.wall_seconds);
     while (!stopped_ && !report_) {
       const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now()).count();
-      std::array<pollfd, 3> ready = {{{pipes_.output.reading, POLLIN, 0}, {pipes_.report.reading, POLLIN, 0}, {STDOUT_FILENO, 0, 0}}};
+      std::array<pollfd, 3> ready = {
+          {{pipes_.output.reading, POLLIN, 0}, {pipes_.report.reading, POLLIN, 0}, {STDOUT_FILENO, 0, 0}}};
       if (output_ended_) ready[0].fd = -1;
       const int count = poll(ready.data(), ready.size(), static_cast<int>(std::clamp<int64_t>(left, 0, INT_MAX)));
       if (count == 0) stopped_ = SandboxStatus::kTimeLimit;
@@ -246,8 +253,10 @@ class Watch {
     if (stopped_) return *stopped_;
     if (!report_->begun) throw Failure(report_->reason.data());
     const int status = report_->status;
-    if (WIFSIGNALED(status) && report_->cpu_seconds >= static_cast<double>(limits_.cpu_seconds)) return SandboxStatus::kTimeLimit;
-    if (WIFSIGNALED(status)) output_ += fmt::format("\n[spt: ended by signal {}]\n", strsignal(WTERMSIG(status)));
+    const int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    const bool long_enough = report_->cpu_seconds >= static_cast<double>(limits_.cpu_seconds);
+    if (signal == SIGXCPU || (signal == SIGKILL && long_enough)) return SandboxStatus::kTimeLimit;
+    if (signal != 0) output_ += fmt::format("\n[spt: ended by signal: {}]\n", strsignal(signal));
     if (status != 0) return SandboxStatus::kFailed;
     if (told_marker() == marker) return SandboxStatus::kPassed;
     output_ += "\n[spt: it ended before its last line]\n";
@@ -354,7 +363,8 @@ class WorkingFolder {
 Options parse(int argc, char** argv) {
   Options options;
   SandboxLimits& limits = options.limits;
-  CLI::App app("Runs the Python program that stands on standard input, shut off from this machine; started by spt eval.");
+  CLI::App app(
+      "Runs the Python program that stands on standard input, shut off from this machine; started by spt eval.");
   app.add_option("--python", options.python, "the interpreter: a path without symbolic links")->required();
   app.add_option("--view", options.view, "a folder or file that it needs besides /usr and /lib*; repeatable");
   app.add_option("--library-path", options.library_path, "its LD_LIBRARY_PATH");

@@ -84,7 +84,8 @@ std::vector<std::string> mounts() {
   return paths;
 }
 
-// A user namespace may not take away the restrictions that a mount has. On a read-only mount devices can still be written.
+// A user namespace may not take away the restrictions that a mount has. On a read-only mount devices can still be
+// written.
 void protect(const std::string& path) {
   struct statvfs now {};
   check(statvfs(path.c_str(), &now), path);

@@ -61,7 +61,8 @@ void drop_privileges(bool become_user) {
   for (int capability = 0; prctl(PR_CAPBSET_READ, capability) >= 0; ++capability)
     prctl(PR_CAPBSET_DROP, capability);  // refused to whoever has none to drop
   if (become_user) {
-    setgroups(0, nullptr);  // refused where an unprivileged user made the namespace: its groups stay, nothing that it sees is theirs
+    setgroups(0, nullptr);  // refused where an unprivileged user made the namespace: its groups stay, nothing that it
+                            // sees is theirs
     check(setresgid(kSandboxUser, kSandboxUser, kSandboxUser) == 0, "setresgid");
     check(setresuid(kSandboxUser, kSandboxUser, kSandboxUser) == 0, "setresuid");
   }

@@ -56,11 +56,13 @@ Lines::const_iterator definition(const Lines& lines, const std::string& name) {
 
 // A line at the left edge that can only be code that a function needs.
 bool declares(const std::string& line) {
-  static const std::regex pattern(R"(import [\w.]+( as \w+)?(, *[\w.]+( as \w+)?)*\s*(#.*)?|from [\w.]+ import .*|(async )?def \w+ *\(.*|class \w+.*:.*|@\w.*)");
+  static const std::regex pattern(
+      R"(import [\w.]+( as \w+)?(, *[\w.]+( as \w+)?)*\s*(#.*)?|from [\w.]+ import .*|(async )?def \w+ *\(.*|class \w+.*:.*|@\w.*)");
   return line.size() <= kLongest && std::regex_match(line, pattern);
 }
 
-// ---- Fenced blocks -----------------------------------------------------------------------------------------------------
+// ---- Fenced blocks
+// -----------------------------------------------------------------------------------------------------
 
 struct Fence {
   char mark = 0;
@@ -78,7 +80,8 @@ std::optional<Fence> fence(const std::string& line) {
   found.length = end - found.indent;
   if (found.length < 3 || line.find('`', end) != std::string::npos) return std::nullopt;
   std::istringstream(line.substr(end)) >> found.word;
-  std::transform(found.word.begin(), found.word.end(), found.word.begin(), [](unsigned char c) { return std::tolower(c); });
+  std::transform(found.word.begin(), found.word.end(), found.word.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
   return found;
 }
 
@@ -106,7 +109,8 @@ std::optional<Lines> first_block(const Lines& lines) {
   return std::nullopt;
 }
 
-// ---- Functions and bodies ----------------------------------------------------------------------------------------------
+// ---- Functions and bodies
+// ----------------------------------------------------------------------------------------------
 
 bool closes(const std::string& line) {
   return line[0] == ')' || line[0] == ']' || line[0] == '}';
@@ -138,7 +142,8 @@ std::optional<Lines> bare_body(const Lines& lines) {
   auto first = std::find_if(lines.begin(), lines.end(), [](const std::string& line) { return !blank(line); });
   if (first == lines.end()) return std::nullopt;
   if (indentation(*first) == 0 && !statement(*first)) {
-    first = std::find_if(first, lines.end(), [](const std::string& line) { return !blank(line) && indentation(line) > 0; });
+    first =
+        std::find_if(first, lines.end(), [](const std::string& line) { return !blank(line) && indentation(line) > 0; });
     if (first == lines.end()) return std::nullopt;
   }
   Lines found = {*first};
@@ -160,14 +165,16 @@ size_t lost_indentation(const Lines& body) {
     least = std::min(least, indentation(body[i]));
   }
   if (least == std::string::npos) return 0;
-  const bool opens = body[0].find_last_not_of(" \t") != std::string::npos && body[0][body[0].find_last_not_of(" \t")] == ':';
+  const bool opens =
+      body[0].find_last_not_of(" \t") != std::string::npos && body[0][body[0].find_last_not_of(" \t")] == ':';
   if (opens) return least < next ? least : 0;
   return next;
 }
 
 // The body with `indent` before each statement of its first level.
 Lines reindented(Lines body, const std::string& indent) {
-  body.erase(body.begin(), std::find_if(body.begin(), body.end(), [](const std::string& line) { return !blank(line); }));
+  body.erase(body.begin(),
+             std::find_if(body.begin(), body.end(), [](const std::string& line) { return !blank(line); }));
   if (indentation(body[0]) == 0) body[0].insert(0, lost_indentation(body), ' ');
   const size_t own = indentation(body[0]);
   for (std::string& line : body)
@@ -202,20 +209,28 @@ std::string with_function(const std::string& above, const Lines& function) {
 
 std::string to_string(CodeRule rule) {
   switch (rule) {
-    case CodeRule::kFencedFunction: return "fenced function";
-    case CodeRule::kFencedBody: return "fenced body";
-    case CodeRule::kFunction: return "function";
-    case CodeRule::kBody: return "body";
+    case CodeRule::kFencedFunction:
+      return "fenced function";
+    case CodeRule::kFencedBody:
+      return "fenced body";
+    case CodeRule::kFunction:
+      return "function";
+    case CodeRule::kBody:
+      return "body";
   }
   return "";
 }
 
-std::optional<ExtractedCode> extract_code(const std::string& answer, const std::string& prompt, const std::string& entry_point) {
+std::optional<ExtractedCode> extract_code(const std::string& answer, const std::string& prompt,
+                                          const std::string& entry_point) {
   const Lines lines = lines_of(answer);
   const Prompt given = parts(prompt, entry_point);
-  const auto function = [&](CodeRule rule, const Lines& found) { return ExtractedCode{rule, with_function(given.above, found)}; };
+  const auto function = [&](CodeRule rule, const Lines& found) {
+    return ExtractedCode{rule, with_function(given.above, found)};
+  };
   const auto body = [&](CodeRule rule, const Lines& found) {
-    return ExtractedCode{rule, prompt + (prompt.empty() || prompt.back() == '\n' ? "" : "\n") + joined(reindented(found, given.indent))};
+    return ExtractedCode{
+        rule, prompt + (prompt.empty() || prompt.back() == '\n' ? "" : "\n") + joined(reindented(found, given.indent))};
   };
   if (const auto block = first_block(lines)) {
     if (std::all_of(block->begin(), block->end(), blank)) return std::nullopt;

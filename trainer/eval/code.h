@@ -20,9 +20,11 @@ struct ExtractedCode {
 };
 
 // The code of an answer, its role dropped, or nothing. `prompt` is the task's own field: it ends inside the function
-// `entry_point`. A fenced block is one of ``` or ~~~, without a language or with Python's; blocks of other languages are passed over; one
-// that is cut off goes to the end. Bodies may be indented in any way; the first line's own indentation may be lost.
-std::optional<ExtractedCode> extract_code(const std::string& answer, const std::string& prompt, const std::string& entry_point);
+// `entry_point`. A fenced block is one of ``` or ~~~, without a language or with Python's; blocks of other languages
+// are passed over; one that is cut off goes to the end. Bodies may be indented in any way; the first line's own
+// indentation may be lost.
+std::optional<ExtractedCode> extract_code(const std::string& answer, const std::string& prompt,
+                                          const std::string& entry_point);
 
 // The program that reaches its end if and only if the code passes the task's tests.
 std::string humaneval_program(const std::string& code, const std::string& test, const std::string& entry_point);

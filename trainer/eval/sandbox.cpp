@@ -18,11 +18,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kMostOfOurs = 1000;      // bytes of messages, besides the output
+constexpr size_t kMostOfOurs = 1000;       // bytes of messages, besides the output
 constexpr std::chrono::seconds kMore(60);  // to set up and clear away, on a busy machine
 
-// Prints the interpreter and what it needs, by real paths: a virtual environment, pyenv's shims and modules stand before it.
-// The imports load what its libraries hang on.
+// Prints the interpreter and what it needs, by real paths: a virtual environment, pyenv's shims and modules stand
+// before it. The imports load what its libraries hang on.
 constexpr const char* kWhere = R"(
 import os, sys, sysconfig
 for name in ("ctypes", "hashlib", "zlib", "lzma", "ssl"):
@@ -73,14 +73,16 @@ Interpreter find_interpreter() {
 
 std::string sandbox_program() {
   const char* named = std::getenv("SPT_SANDBOX");
-  const fs::path path = named != nullptr ? fs::path(named) : fs::read_symlink("/proc/self/exe").parent_path() / "spt-sandbox";
+  const fs::path path =
+      named != nullptr ? fs::path(named) : fs::read_symlink("/proc/self/exe").parent_path() / "spt-sandbox";
   if (!fs::exists(path))
-    throw BadInput(fmt::format("{}: no such file: the program that runs code stands beside spt, or where SPT_SANDBOX says",
-                               path.string()));
+    throw BadInput(fmt::format(
+        "{}: no such file: the program that runs code stands beside spt, or where SPT_SANDBOX says", path.string()));
   return path.string();
 }
 
-SandboxResult run_with(const Interpreter& python, const std::string& program, const SandboxLimits& limits, bool sandboxed) {
+SandboxResult run_with(const Interpreter& python, const std::string& program, const SandboxLimits& limits,
+                       bool sandboxed) {
   std::vector<std::string> command = {sandbox_program(), "--python", python.executable};
   for (const std::string& path : python.view) command.insert(command.end(), {"--view", path});
   if (!python.library_path.empty()) command.insert(command.end(), {"--library-path", python.library_path});
@@ -102,9 +104,10 @@ SandboxResult run_with(const Interpreter& python, const std::string& program, co
     case static_cast<int>(SandboxStatus::kOutputLimit):
       return {static_cast<SandboxStatus>(status), std::move(ended.output)};
     case static_cast<int>(ExitStatus::kBadInput):
-      throw BadInput(fmt::format("code cannot be run in a sandbox here: {}; or eval.allow_unsandboxed=true, which lets it read and "
-                                 "change your files",
-                                 ended.output));
+      throw BadInput(fmt::format(
+          "code cannot be run in a sandbox here: {}; or eval.allow_unsandboxed=true, which lets it read and "
+          "change your files",
+          ended.output));
     default:
       throw Failure(fmt::format("spt-sandbox: {}", ended.output.empty() ? "was killed" : ended.output));
   }
@@ -116,8 +119,9 @@ const Interpreter& tried_interpreter(bool sandboxed) {
     Interpreter python = find_interpreter();
     const SandboxResult result = run_with(python, "", {}, in_sandbox);
     if (result.status != SandboxStatus::kPassed)
-      throw BadInput(fmt::format("code cannot be run: {} does not start {}: {} (SPT_PYTHON=FILE names another Python 3)",
-                                 python.executable, in_sandbox ? "in the sandbox" : "under its limits", result.output));
+      throw BadInput(
+          fmt::format("code cannot be run: {} does not start {}: {} (SPT_PYTHON=FILE names another Python 3)",
+                      python.executable, in_sandbox ? "in the sandbox" : "under its limits", result.output));
     return python;
   };
   if (sandboxed) {

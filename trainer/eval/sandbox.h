@@ -25,17 +25,20 @@ struct SandboxResult {
   std::string output;  // what it printed, errors and traceback among it; never more than the limit
 };
 
-// Throws BadInput with the reason, and the kernel's setting behind it, when this machine cannot run code in the sandbox.
+// Throws BadInput with the reason, and the kernel's setting behind it, when this machine cannot run code in the
+// sandbox.
 void require_sandbox();
 
-// Runs the text of a Python program; kPassed: it ran to its last line and Python then ended with status 0. A program that
-// ends itself before (sys.exit(0), os._exit(0)) has failed. This holds against mistakes and shortcuts, not against code made
-// to deceive: it runs in the interpreter that runs its tests, so it can find their frames, or the marker that tells the end.
-// Not sandboxed, it sees the user's files and may change them; limits, and no sockets or processes, hold all the same.
+// Runs the text of a Python program; kPassed: it ran to its last line and Python then ended with status 0. A program
+// that ends itself before (sys.exit(0), os._exit(0)) has failed. This holds against mistakes and shortcuts, not against
+// code made to deceive: it runs in the interpreter that runs its tests, so it can find their frames, or the marker that
+// tells the end. Not sandboxed, it sees the user's files and may change them; limits, and no sockets or processes, hold
+// all the same.
 //
-// The interpreter is `python3` of PATH, or $SPT_PYTHON; it is asked once a process where it lies. Hashes of strings are the
-// same in every run, its packages are those of the interpreter, not of a virtual environment. Safe to call from several threads at
-// once. Throws BadInput as require_sandbox does, or when there is no Python; Failure when the machine fails.
+// The interpreter is `python3` of PATH, or $SPT_PYTHON; it is asked once a process where it lies. Hashes of strings are
+// the same in every run, its packages are those of the interpreter, not of a virtual environment. Safe to call from
+// several threads at once. Throws BadInput as require_sandbox does, or when there is no Python; Failure when the
+// machine fails.
 SandboxResult run_python(const std::string& program, const SandboxLimits& limits, bool sandboxed);
 
 }  // namespace spt
