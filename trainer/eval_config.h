@@ -51,6 +51,7 @@ struct EvalConfig {
     std::string role = "self";
     RoleIn role_in = RoleIn::kAssistant;
     std::filesystem::path roles_from;
+    bool allow_unsandboxed = false;
 
     template <class F>
     void fields(F& f) {
@@ -66,6 +67,8 @@ struct EvalConfig {
       f("role", role, "self, none, task, generic, other, filler, a text or a file");
       f("role_in", role_in, "where a given role stands: assistant, user or system");
       f("roles_from", roles_from, "for role other and filler: a finished evaluation of the same tasks");
+      f("allow_unsandboxed", allow_unsandboxed,
+        "kind code where the kernel forbids the sandbox: the model's code then sees your files");
     }
     void validate(std::vector<std::string>& errors) const {
       const auto positive = [&](const char* key, int64_t value) {

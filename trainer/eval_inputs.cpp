@@ -9,6 +9,7 @@
 #include "base/sha256.h"
 #include "data/named_config.h"
 #include "data/printable.h"
+#include "trainer/eval/sandbox.h"
 #include "trainer/given_roles.h"
 #include "trainer/hf_folder.h"
 
@@ -102,16 +103,22 @@ EvalInputs load_eval_inputs(const EvalConfig& config) {
   check_vocabulary(model, tokenizer->size(), config.model.path);
   Prompter prompter(template_of(config), *tokenizer, config.eval.role_in);
   const GivenRoles roles(config.eval.role, config.eval.roles_from, prompter.chat_template());
-  EvalInputs inputs{model, std::move(tokenizer), std::move(prompter), roles.is_forbidden(), {}, {}, {}, ""};
+  EvalInputs inputs{model,
+                    std::move(tokenizer),
+                    std::move(prompter),
+                    roles.is_forbidden(),
+                    !config.eval.allow_unsandboxed,
+                    {},
+                    {},
+                    {},
+                    ""};
   for (const std::string& name : config.eval.tasks) {
     const fs::path file = named_config("tasks", name);
     Task task = load_task(file);
     const bool is_known =
         std::any_of(inputs.tasks.begin(), inputs.tasks.end(), [&](const Task& t) { return t.name == task.name; });
     if (is_known) throw BadInput(fmt::format("{}: another task is called {} too", file.string(), task.name));
-    if (task.kind == TaskKind::kCode)
-      throw BadInput(
-          fmt::format("{}: kind {} is not run by this version", file.string(), fields_detail::format_any(task.kind)));
+    if (task.kind == TaskKind::kCode && inputs.sandboxed) require_sandbox();
     inputs.corpora.emplace_back();
     inputs.tasks.push_back(task);
     if (task.kind == TaskKind::kPerplexity) {

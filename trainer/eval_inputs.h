@@ -27,6 +27,7 @@ struct EvalInputs {
   std::unique_ptr<Tokenizer> tokenizer;
   Prompter prompter;
   bool forbid_role = false;
+  bool sandboxed = true;  // how code is run
   std::vector<Task> tasks;
   std::vector<std::unique_ptr<Dataset>> corpora;  // by task; null where it asks questions
   std::vector<EvalItem> items;                    // of all tasks, in order

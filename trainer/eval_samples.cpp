@@ -2,7 +2,10 @@
 
 #include <algorithm>
 
+#include "data/utf8.h"
+#include "trainer/eval/code.h"
 #include "trainer/eval/extract.h"
+#include "trainer/eval/sandbox.h"
 
 namespace spt {
 namespace {
@@ -19,6 +22,34 @@ ordered_json begin_sample(const EvalInputs& inputs, const EvalItem& item) {
 // Code points of UTF-8.
 int64_t characters(const std::string& text) {
   return std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+}
+
+std::string outcome_of(SandboxStatus status) {
+  switch (status) {
+    case SandboxStatus::kPassed:
+      return "passed";
+    case SandboxStatus::kTimeLimit:
+      return "time limit";
+    case SandboxStatus::kOutputLimit:
+      return "output limit";
+    case SandboxStatus::kFailed:
+      break;
+  }
+  return "failed";
+}
+
+void add_code_score(ordered_json& sample, const TaskCode& task, const std::string& answer, bool sandboxed) {
+  const auto found = extract_code(answer, task.prompt, task.entry_point);
+  SandboxResult result;
+  if (found) result = run_python(humaneval_program(found->code, task.test, task.entry_point), {}, sandboxed);
+  constexpr size_t kShown = 2000;
+  const size_t cut = result.output.size() > kShown ? result.output.size() - kShown : 0;
+  sample["extracted"] = found ? ordered_json(found->code) : ordered_json();
+  sample["rule"] = found ? ordered_json(to_string(found->rule)) : ordered_json();
+  sample["outcome"] = found ? outcome_of(result.status) : "nothing to run";
+  sample["printed"] = utf8_replace_invalid(result.output.substr(cut));
+  sample["gold"] = "passed";
+  sample["score"] = found && result.status == SandboxStatus::kPassed ? 1 : 0;
 }
 
 size_t best(const std::vector<double>& values) {
@@ -58,7 +89,11 @@ ordered_json answer_sample(const EvalInputs& inputs, const EvalItem& item, const
   sample["answer"] = answer.text.answer;
   sample["tokens"] = answer.tokens;
   sample["cut"] = answer.cut;
-  if (task.kind != TaskKind::kGenerate) return sample;
+  if (task.kind == TaskKind::kOpen) return sample;
+  if (task.kind == TaskKind::kCode) {
+    add_code_score(sample, item.item.code, answer.text.answer, inputs.sandboxed);
+    return sample;
+  }
   const std::string& text = task.trigger.empty() ? answer.text.answer : answer.conclusion;
   const auto found = Extractor(task.extract).find(text, static_cast<int64_t>(item.item.options.size()));
   sample["conclusion"] = answer.conclusion;

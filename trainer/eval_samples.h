@@ -16,9 +16,10 @@ namespace spt {
 nlohmann::ordered_json choice_sample(const EvalInputs& inputs, const EvalItem& item,
                                      const std::vector<double>& loglikelihoods);
 
-// Kinds generate and open: task, id, group, prompt, output, role (the model's own or the given one, else null),
-// role_is_given, answer, tokens, cut; and, where there is a right answer, conclusion, extracted (null: nothing), rule,
-// gold, score.
+// Kinds generate, code and open: task, id, group, prompt, output, role (the model's own or the given one, else null),
+// role_is_given, answer, tokens, cut; where there is a right answer, conclusion, extracted (null: nothing), rule, gold,
+// score. Kind code runs what was written: extracted is the module, rule how it was found, outcome what became of it,
+// printed the end of what it printed.
 nlohmann::ordered_json answer_sample(const EvalInputs& inputs, const EvalItem& item, const Answer& answer);
 
 }  // namespace spt

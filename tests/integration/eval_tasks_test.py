@@ -168,6 +168,24 @@ class EvalTasksTest(JobTest):
         output = self.spt(*self.arguments("y", sums, "eval.role=somebody"), status=BAD_INPUT)
         self.assert_one_message(output, "eval.role is 'somebody'", "self, none, task")
 
+    def test_code_is_run_and_scored(self):
+        task = ("name: code\nkind: code\ndata: {path: code.jsonl}\nid: id\nprompt: \"{p}\"\n"
+                "code: {prompt: \"{p}\", test: \"{t}\", entry_point: \"{e}\"}\n")
+        (self.folder / "code.yaml").write_text(task)
+        (self.folder / "code.jsonl").write_text("".join(json.dumps(
+            {"id": f"c{i}", "p": f"def add{i}(a, b):\n    \"\"\"The sum.\"\"\"\n", "t": "def check(f):\n    assert f(1, 2) == 3\n", "e": f"add{i}"}) + "\n" for i in range(3)))
+        arguments = self.arguments("code", f"eval.tasks=[{self.folder}/code.yaml]", f"eval.data.root={self.folder}")
+        job = self.start_spt(*arguments)
+        if job.finish() == BAD_INPUT and "sandbox" in job.output:
+            self.skipTest(f"no sandbox here: {job.output}")
+        self.assertEqual(job.status, DONE, job.output)
+        samples = [json.loads(line) for line in (self.folder / "code/samples/code.jsonl").read_text().splitlines()]
+        self.assertEqual([s["id"] for s in samples], ["c0", "c1", "c2"])
+        for sample in samples:  # this model cannot write code
+            self.assertEqual((sample["score"], sample["gold"]), (0, "passed"))
+            self.assertIn(sample["outcome"], ("failed", "nothing to run"))
+        self.assertEqual(json.loads((self.folder / "code/results.json").read_text())["tasks"]["code"]["metric"], "pass@1")
+
     def test_bad_tasks_are_refused_before_the_model_is_loaded(self):
         weights = next(self.model.glob("*.safetensors"))
         cases = (("name: x\nkind: choice\ndata: {path: picks.jsonl}\nprompt: \"{q}\"\nchoices: 5\n", ["t.yaml:5", "unknown key choices"]),

@@ -248,11 +248,6 @@ class InspectTest(JobTest):
         self.refused(self.records, "--against", self.task("d", 'kind: open\ndata: {path: d.jsonl}\nprompt: "{q}"\n'), "--data-root", self.folder,
                      says=["d.jsonl:2", "has no field q"])
 
-    def test_eval_refuses_a_kind_that_it_does_not_run(self):
-        (self.folder / "eval.yaml").write_text(f"eval: {{tasks: [{self.task('t', 'kind: code' + chr(10) + 'data: {path: a}' + chr(10) + 'prompt: q' + chr(10))}]}}\n")
-        output = self.spt("eval", self.folder / "eval.yaml", f"model.path={self.checkpoint}/hf", f"run.dir={self.folder}/out", status=BAD_INPUT)
-        self.assert_one_message(output, "t.yaml", "kind code is not run by this version")
-
     # Folders
 
     def test_a_model_folder_shows_architecture_tensors_tokenizer_and_arm(self):

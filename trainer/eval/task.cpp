@@ -32,6 +32,14 @@ void Task::validate(std::vector<std::string>& errors) const {
   require(!prompt.empty(), "prompt is missing: what is asked, e.g. \"{question}\"");
   check("prompt", errors, [&] { FieldText{prompt}; });
   check("gold", errors, [&] { FieldText{gold}; });
+  check("code", errors, [&] {
+    FieldText{code.prompt};
+    FieldText{code.test};
+    FieldText{code.entry_point};
+  });
+  if (kind == TaskKind::kCode)
+    require(!code.prompt.empty() && !code.test.empty() && !code.entry_point.empty(),
+            "code.prompt, code.test and code.entry_point are needed by kind code");
   check("role", errors, [&] { FieldText{role}; });
   if (!gold_pattern.empty()) check("gold_pattern", errors, [&] { Extractor{gold_pattern}; });
   require(options.from.empty() || options.fields_of.empty(),

@@ -15,6 +15,9 @@
 //   kind: choice                 # the log-likelihood of each option behind the prompt; nothing is generated
 //   options: {from: question.choices, text: text, label: label, say: text}
 //
+//   kind: code                   # the function that the model writes is run against tests (trainer/eval/sandbox.h)
+//   code: {prompt: "{prompt}", test: "{test}", entry_point: "{entry_point}"}
+//
 //   kind: perplexity
 //   data: {path: records.h5}     # a corpus, below the data root
 #pragma once
@@ -73,6 +76,18 @@ struct TaskOptions {
   bool given() const { return !from.empty() || !fields_of.empty(); }
 };
 
+// Kind code: what the program that scores an answer is made of; templates with fields of the record.
+struct TaskCode {
+  std::string prompt, test, entry_point;
+
+  template <class F>
+  void fields(F& f) {
+    f("prompt", prompt, "the beginning of the module, which ends inside the function to complete");
+    f("test", test, "defines check(candidate)");
+    f("entry_point", entry_point, "the function's name");
+  }
+};
+
 struct Task {
   std::string name;
   TaskKind kind = TaskKind::kPerplexity;
@@ -82,6 +97,7 @@ struct Task {
   std::optional<uint64_t> shuffle_options;
   std::string gold, gold_pattern, trigger, extract;
   ChoiceMetric metric = ChoiceMetric::kAccuracy;
+  TaskCode code;
   std::string role;
 
   template <class F>
@@ -100,6 +116,7 @@ struct Task {
     f("trigger", trigger, "kind generate: what asks for the bare answer");
     f("extract", extract, "kind generate: number, letter, yes_no or a regular expression");
     f("metric", metric, "kind choice: accuracy or accuracy_normalised");
+    f("code", code, "");
     f("role", role, "a role prompt written by hand, for eval.role=task");
   }
   void validate(std::vector<std::string>& errors) const;

@@ -7,6 +7,7 @@
 #include <set>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/fields.h"
@@ -97,7 +98,7 @@ class Reader {
     if (!task.gold_pattern.empty()) pattern_.emplace(task.gold_pattern);
   }
 
-  TaskItem item(TaskRecord& record) const {
+  TaskItem item(const TaskRecord& record) const {
     TaskItem item;
     item.id = record.id;
     if (!task_.group.empty())
@@ -130,7 +131,9 @@ class Reader {
     }
     if (item.prompt.find_first_not_of(" \t\r\n") == std::string::npos) throw BadInput("the prompt is empty");
     item.role = role_.fill(record.fields);
-    item.fields = std::move(record.fields);
+    const auto filled = [&](const std::string& text) { return FieldText(text).fill(record.fields); };
+    if (task_.kind == TaskKind::kCode)
+      item.code = {filled(task_.code.prompt), filled(task_.code.test), filled(task_.code.entry_point)};
     return item;
   }
 
@@ -157,7 +160,7 @@ std::string option_letter(size_t index) {
 std::vector<TaskItem> read_items(const Task& task, const std::filesystem::path& data_root) {
   const Reader reader(task);
   std::vector<TaskItem> items;
-  for (TaskRecord& record : read_task_data(data_root, task.data, task.id)) try {
+  for (const TaskRecord& record : read_task_data(data_root, task.data, task.id)) try {
       items.push_back(reader.item(record));
     } catch (const BadInput& error) {
       throw BadInput(fmt::format("{}: {} (task {})", record.where, error.what(), task.name));

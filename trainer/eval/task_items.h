@@ -6,8 +6,6 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
 #include "trainer/eval/task.h"
 
 namespace spt {
@@ -19,8 +17,8 @@ struct TaskItem {
   std::vector<std::string> options;  // their texts, in the order in which they are shown
   std::string
       gold;  // a letter where there are options; a number, yes or no as `extract` normalises them; else as it is
-  std::string role;       // the task's, written by hand
-  nlohmann::json fields;  // the record's
+  std::string role;  // the task's, written by hand
+  TaskCode code;     // filled in; empty but for kind code
 };
 
 // In the order of the data. Throws BadInput naming file and place: as read_questions; options that are no texts, fewer
