@@ -75,7 +75,9 @@ void add_compare(CLI::App& app, Action& action) {
   command->add_option("FOLDER", options->folders, "evaluation folders (spt eval's run.dir): A and B, or all seeds of A")
       ->required();
   command->add_option("--baseline", options->baseline, "the seeds of B, in the order of A's");
-  command->add_option("--tasks", options->compare.tasks, "these tasks only, divided by commas")->delimiter(',');
+  command->add_option("--tasks", options->compare.tasks, "these tasks only, divided by commas")
+      ->delimiter(',')
+      ->allow_extra_args(false);
   command->add_option("--resamples", resampling.count, "of the bootstrap")
       ->capture_default_str()
       ->check(CLI::Range(100, 1'000'000));

@@ -250,7 +250,7 @@ class RefusedTest(CompareCase):
     def test_tasks_that_one_side_lacks(self):
         more = self.evaluation("more", t=self.samples, u=self.samples, v=self.samples)
         self.refused(more, self.b, says=["not the same tasks", "b has no u, v", "--tasks t"])
-        self.run_compare(more, self.b, "--tasks", "t")
+        self.run_compare("--tasks", "t", more, self.b)
         self.refused(more, self.b, "--tasks", "t,u", says=["--tasks: ", "b has no u"])
         self.refused(more, self.b, "--tasks", "t,t", says=["names a task twice"])
         evil = self.evaluation("evil", **{"t\x1b[2J": self.samples})
