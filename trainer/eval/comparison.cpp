@@ -69,7 +69,7 @@ void check_tasks(const Sides& sides, const std::set<std::string>& wanted, bool a
   for (const Folder* folder : sides.all()) {
     std::vector<std::string> lacks;
     for (const std::string& name : wanted)
-      if (folder->results.count(name) == 0) lacks.push_back(name);
+      if (!folder->results.contains(name)) lacks.push_back(name);
     if (lacks.empty()) continue;
     for (const std::string& name : lacks) common.erase(name);
     missing +=
