@@ -45,7 +45,9 @@ class Fields {
   [[noreturn]] void fail(const std::string& reason) const { throw BadInput(fmt::format("{}: {}", where_, reason)); }
 
   const json& at(const char* key) const {
-    if (!object_.contains(key)) fail(fmt::format("the field \"{}\" is missing; spt eval writes it", key));
+    if (!object_.contains(key))
+      fail(fmt::format("the field \"{}\" is missing, without which nothing can be compared; --tasks chooses tasks",
+                       key));
     return object_[key];
   }
   std::string text(const char* key) const {
