@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 
 #include "data/printable.h"
-#include "data/utf8.h"
+#include "launch/table.h"
 
 namespace spt {
 namespace {
@@ -27,10 +27,6 @@ std::string text_of(const ordered_json& value) {
   if (!value.is_array()) return value.dump();
   for (const ordered_json& item : value) text += (text.empty() ? "" : ", ") + text_of(item);
   return "[" + text + "]";
-}
-
-size_t columns_of(std::string_view text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
 // Padded by characters, which fmt's own width of bytes is not.

@@ -4,11 +4,11 @@
 #
 #   ./launch/setup.sh            # for building and running
 #   ./launch/setup.sh --tests    # also clang-format and clang-tidy 14, and clang 16 for the fuzz targets
-#   ./launch/setup.sh --peer     # also Python's torch and transformers, which the peer tests compare with
+#   ./launch/setup.sh --peer     # also Python's torch, transformers and scipy, which the peer tests compare with
 #
 # .deps/venv   pip and the packages of launch/fetch_smollm2.py
 # .deps/torch  the wheel torch==2.11.0; without CUDA toolkit only those CUDA libraries that its CPU part links
-# .deps/peer   (--peer) transformers
+# .deps/peer   (--peer) transformers, scipy
 # Every wheel is checked against the SHA-256 pinned in launch/requirements/. A folder counts as installed when its stamp,
 # written last, is there. Variables: SPT_DEPS, another folder than .deps (then configure with -DSPT_TORCH_DIR=$SPT_DEPS/torch/torch).
 # Exit status: 0 all is there, 1 something lacks (said which, and what to do).
@@ -154,7 +154,7 @@ make_venv() {
     local site
     site=$("$deps/peer/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
     echo "$deps/torch" >"$site/spt_torch.pth"  # one torch for both, it is large
-    "$deps/peer/bin/python" -c 'import torch, transformers, safetensors, h5py, sentencepiece' ||
+    "$deps/peer/bin/python" -c 'import torch, transformers, safetensors, h5py, sentencepiece, scipy.stats' ||
       fail "peer: cannot import its packages (Python's message stands above)" "They are pinned for CPython 3.11 to 3.13." \
         "If python3 changed since libtorch was installed, remove $deps/torch and run this again."
   fi

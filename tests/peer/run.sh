@@ -88,5 +88,6 @@ case $test in
     peer chat_template_test.py "$smollm2" "$work/smollm2.h5" "$work/smollm2.jsonl" --inspect "$work/smollm2.json" \
       --tokenizer-class PreTrainedTokenizerFast
     ;;
+  statistics) peer statistics_test.py --spt "$spt" ;; # with scipy
   *) echo "run.sh: unknown test $test" >&2; exit 1 ;;
 esac

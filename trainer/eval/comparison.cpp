@@ -1,0 +1,288 @@
+#include "trainer/eval/comparison.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/error.h"
+#include "data/json_text.h"
+#include "trainer/eval/samples.h"
+
+namespace spt {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kFewUnits = 20;
+
+struct Folder {
+  fs::path path;
+  std::map<std::string, TaskResult> results;
+};
+
+// The sides' folders: pair i is a[i] and b[i].
+struct Sides {
+  std::vector<Folder> a, b;
+  const Folder& first() const { return a[0]; }
+  std::vector<const Folder*> all() const {
+    std::vector<const Folder*> folders;
+    for (const auto* side : {&a, &b})
+      for (const Folder& folder : *side) folders.push_back(&folder);
+    return folders;
+  }
+};
+
+std::vector<Folder> open_folders(const std::vector<fs::path>& paths) {
+  std::vector<Folder> folders;
+  for (const fs::path& path : paths) folders.push_back({path, read_results(path)});
+  return folders;
+}
+
+// One pair twice would count as two seeds.
+void check_pairs(const Sides& sides) {
+  std::set<std::pair<fs::path, fs::path>> seen;
+  for (size_t i = 0; i < sides.a.size(); ++i)
+    if (!seen.insert({fs::canonical(sides.a[i].path), fs::canonical(sides.b[i].path)}).second)
+      throw BadInput(fmt::format("{} against {} is given twice: a pair is one seed; name each seed's folders once",
+                                 sides.a[i].path.string(), sides.b[i].path.string()));
+}
+
+// The tasks that every folder must have: the chosen ones, or all that any has.
+std::set<std::string> wanted_tasks(const Sides& sides, const std::vector<std::string>& chosen) {
+  std::set<std::string> wanted(chosen.begin(), chosen.end());
+  if (wanted.size() < chosen.size())
+    throw BadInput(fmt::format("--tasks names a task twice: {}", fmt::join(chosen, ", ")));
+  if (!chosen.empty()) return wanted;
+  for (const Folder* folder : sides.all())
+    for (const auto& [name, result] : folder->results) wanted.insert(name);
+  if (wanted.empty()) throw BadInput(fmt::format("{}: has no task", (sides.first().path / "results.json").string()));
+  return wanted;
+}
+
+void check_tasks(const Sides& sides, const std::set<std::string>& wanted, bool are_chosen) {
+  std::set<std::string> common = wanted;
+  std::string missing;
+  for (const Folder* folder : sides.all()) {
+    std::vector<std::string> lacks;
+    for (const std::string& name : wanted)
+      if (!folder->results.contains(name)) lacks.push_back(name);
+    if (lacks.empty()) continue;
+    for (const std::string& name : lacks) common.erase(name);
+    missing +=
+        fmt::format("{}{} has no {}", missing.empty() ? "" : "; ", folder->path.string(), fmt::join(lacks, ", "));
+  }
+  if (missing.empty()) return;
+  if (are_chosen) throw BadInput(fmt::format("--tasks: {}", missing));
+  throw BadInput(fmt::format(
+      "not the same tasks: {}; {}", missing,
+      common.empty() ? "no task is in all folders"
+                     : fmt::format("compare those in all of them with --tasks {}", fmt::join(common, ","))));
+}
+
+// What must be equal of two folders' samples of a task.
+class SameItems {
+ public:
+  SameItems(fs::path first, fs::path second) : first_(std::move(first)), second_(std::move(second)) {}
+
+  void check(const std::vector<Sample>& first, const std::vector<Sample>& second) const {
+    if (first.size() != second.size())
+      fail(fmt::format("{} has {} samples, {} has {}", first_.string(), first.size(), second_.string(), second.size()));
+    for (size_t i = 0; i < first.size(); ++i) check(first[i], second[i]);
+  }
+
+ private:
+  [[noreturn]] static void fail(const std::string& what) {
+    throw BadInput(what + ": only evaluations of the same items can be compared");
+  }
+
+  void check(const Sample& first, const Sample& second) const {
+    if (first.id < second.id) fail_id(first, first_, second_);
+    if (second.id < first.id) fail_id(second, second_, first_);
+    const auto compare = [&](const char* what, const std::string& x, const std::string& y) {
+      if (x != y)
+        fail(fmt::format("{}:{} and {}:{}: the item {} has another {}", first_.string(), first.line, second_.string(),
+                         second.line, brief(first.id), what));
+    };
+    compare("prompt", first.prompt, second.prompt);
+    compare("gold", first.gold, second.gold);
+    compare("group", brief(first.group ? nlohmann::json(*first.group) : nlohmann::json()),
+            brief(second.group ? nlohmann::json(*second.group) : nlohmann::json()));
+    compare("number of trained tokens", std::to_string(first.trained_tokens), std::to_string(second.trained_tokens));
+  }
+
+  static void fail_id(const Sample& sample, const fs::path& has, const fs::path& lacks) {
+    fail(fmt::format("{}:{}: the id {} is not in {}", has.string(), sample.line, brief(sample.id), lacks.string()));
+  }
+
+  fs::path first_, second_;
+};
+
+// A group for all items or for none.
+void check_groups(const std::vector<Sample>& samples, const fs::path& file) {
+  for (const Sample& sample : samples)
+    if (sample.group.has_value() != samples[0].group.has_value())
+      throw BadInput(fmt::format("{}: line {} has a group and line {} has none; all samples have one or none does",
+                                 file.string(), (sample.group ? sample : samples[0]).line,
+                                 (sample.group ? samples[0] : sample).line));
+}
+
+std::vector<PairedItem> paired_items(const std::vector<Sample>& a, const std::vector<Sample>& b) {
+  std::vector<PairedItem> items;
+  for (size_t i = 0; i < a.size(); ++i)
+    if (a[i].trained_tokens > 0)
+      items.push_back({a[i].id, a[i].group, a[i].score, b[i].score, static_cast<double>(a[i].trained_tokens)});
+  return items;
+}
+
+void add_mcnemar(const std::vector<PairedItem>& items, PairComparison& pair) {
+  const auto is_binary = [](const PairedItem& item) {
+    return (item.a == 0 || item.a == 1) && (item.b == 0 || item.b == 1);
+  };
+  if (!std::all_of(items.begin(), items.end(), is_binary)) return;
+  pair.only_a = std::count_if(items.begin(), items.end(), [](const PairedItem& item) { return item.a > item.b; });
+  pair.only_b = std::count_if(items.begin(), items.end(), [](const PairedItem& item) { return item.b > item.a; });
+  pair.p_mcnemar = mcnemar_p(*pair.only_a, *pair.only_b);
+}
+
+void add_over_seeds(TaskComparison& task) {
+  std::vector<double> differences;
+  OverSeeds over;
+  for (const PairComparison& pair : task.pairs) {
+    differences.push_back(pair.difference.value);
+    over.a += pair.a / static_cast<double>(task.pairs.size());
+    over.b += pair.b / static_cast<double>(task.pairs.size());
+  }
+  const auto interval = t_interval(differences);
+  if (!interval) return;
+  over.difference = *interval;
+  task.over_seeds = over;
+}
+
+// A task compared, and for each pair the differences of its resamples. Nothing else of a task stays in memory.
+struct Work {
+  TaskComparison task;
+  std::vector<std::vector<double>> resampled;
+};
+
+void add_pair(const std::vector<PairedItem>& items, const Resampling& resampling, Work& work) {
+  const std::vector<PairedUnit> units = paired_units(items);
+  const Means means = means_of(units);
+  const std::vector<double>& resampled =
+      work.resampled.emplace_back(resampled_differences(units, resampling, work.task.name));
+  PairComparison& pair = work.task.pairs.emplace_back();
+  pair.a = means.a;
+  pair.b = means.b;
+  pair.difference = estimate(means.a - means.b, resampled);
+  if (!work.task.is_lower_better) add_mcnemar(items, pair);
+  work.task.items = static_cast<int64_t>(items.size());
+  work.task.groups = units.size() < items.size() ? static_cast<int64_t>(units.size()) : 0;
+}
+
+void check_metric(const std::string& task, const Sides& sides) {
+  const std::string& metric = sides.first().results.at(task).metric;
+  for (const Folder* folder : sides.all())
+    if (const std::string& other = folder->results.at(task).metric; other != metric)
+      throw BadInput(fmt::format("task {} has the metric {} in {} and {} in {}", task, brief(metric),
+                                 sides.first().path.string(), brief(other), folder->path.string()));
+}
+
+Work compare_task(const std::string& name, const Sides& sides, const Resampling& resampling) {
+  check_metric(name, sides);
+  const TaskResult& result = sides.first().results.at(name);
+  const fs::path reference_file = samples_file(sides.first().path, name);
+  const std::vector<Sample> reference = read_samples(sides.first().path, name, result);
+  check_groups(reference, reference_file);
+  if (result.n < 2)
+    throw BadInput(fmt::format("{}: {} of its samples count, and a comparison needs at least 2",
+                               reference_file.string(), result.n));
+  const auto read = [&](const Folder& folder) {
+    std::vector<Sample> samples = read_samples(folder.path, name, folder.results.at(name));
+    SameItems(reference_file, samples_file(folder.path, name)).check(reference, samples);
+    return samples;
+  };
+  Work work;
+  work.task.name = name;
+  work.task.metric = result.is_perplexity() ? "loss" : result.metric;
+  work.task.is_lower_better = result.is_perplexity();
+  for (size_t i = 0; i < sides.a.size(); ++i)
+    add_pair(paired_items(read(sides.a[i]), read(sides.b[i])), resampling, work);
+  add_over_seeds(work.task);
+  return work;
+}
+
+void add_holm(std::vector<TaskComparison>& tasks) {
+  for (size_t pair = 0; pair < tasks[0].pairs.size(); ++pair) {
+    std::vector<double> p;
+    for (const TaskComparison& task : tasks) p.push_back(task.pairs[pair].difference.p);
+    p = holm(p);
+    for (size_t i = 0; i < tasks.size(); ++i) tasks[i].pairs[pair].p_holm = p[i];
+  }
+}
+
+std::optional<TaskComparison> mean_of(const std::vector<Work>& all) {
+  std::vector<const Work*> scored;
+  for (const Work& work : all)
+    if (!work.task.is_lower_better) scored.push_back(&work);
+  if (scored.size() < 2) return std::nullopt;
+  TaskComparison mean;
+  mean.name = fmt::format("mean of {} tasks", scored.size());
+  mean.metric = "score";
+  for (const Work* work : scored) mean.items += work->task.items;
+  for (size_t i = 0; i < scored[0]->task.pairs.size(); ++i) {
+    PairComparison& pair = mean.pairs.emplace_back();
+    std::vector<std::vector<double>> resampled;
+    for (const Work* work : scored) {
+      pair.a += work->task.pairs[i].a / static_cast<double>(scored.size());
+      pair.b += work->task.pairs[i].b / static_cast<double>(scored.size());
+      resampled.push_back(work->resampled[i]);
+    }
+    pair.difference = estimate(pair.a - pair.b, mean_over_tasks(resampled));
+  }
+  add_over_seeds(mean);
+  return mean;
+}
+
+std::string perplexity_note(const TaskComparison& task, bool has_mean) {
+  std::vector<std::string> values;
+  for (const PairComparison& pair : task.pairs)
+    values.push_back(fmt::format("{:.4f} against {:.4f}", std::exp(pair.a), std::exp(pair.b)));
+  return fmt::format("{}: nats a trained token; perplexity, exp(loss): {}{}", task.name, fmt::join(values, ", "),
+                     has_mean ? "; not in the mean of the scores" : "");
+}
+
+std::vector<std::string> notes_of(const Comparison& comparison) {
+  std::vector<std::string> notes;
+  for (const TaskComparison& task : comparison.tasks) {
+    const int64_t units = task.groups > 0 ? task.groups : task.items;
+    if (units < kFewUnits)
+      notes.push_back(fmt::format("{}: {} {} only; bootstraps of so few give intervals too narrow and p too small",
+                                  task.name, units, task.groups > 0 ? "groups" : "items"));
+    if (task.is_lower_better) notes.push_back(perplexity_note(task, comparison.mean.has_value()));
+  }
+  if (const size_t pairs = comparison.tasks[0].pairs.size(); pairs == 2)
+    notes.emplace_back("2 seeds: no interval over seeds, which needs 3");
+  return notes;
+}
+
+}  // namespace
+
+Comparison compare(const CompareOptions& options) {
+  const Sides sides = {open_folders(options.a), open_folders(options.b)};
+  check_pairs(sides);
+  const std::set<std::string> tasks = wanted_tasks(sides, options.tasks);
+  check_tasks(sides, tasks, !options.tasks.empty());
+  std::vector<Work> all;
+  for (const std::string& name : tasks) all.push_back(compare_task(name, sides, options.resampling));
+  Comparison comparison;
+  for (const Work& work : all) comparison.tasks.push_back(work.task);
+  add_holm(comparison.tasks);
+  comparison.mean = mean_of(all);
+  comparison.notes = notes_of(comparison);
+  return comparison;
+}
+
+}  // namespace spt

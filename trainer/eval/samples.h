@@ -1,0 +1,45 @@
+// Reads what spt eval wrote: an evaluation folder's results.json and samples/TASK.jsonl.
+//
+//   results.json         {"tasks": {TASK: {"metric", "n", …}}}
+//   samples/TASK.jsonl   {"id", "prompt", "gold", "score", "group"}, one object a line; "group" may be missing or null;
+//                        of a task whose metric is perplexity {"id", "nll", "trained_tokens"}
+//
+// Other fields are ignored.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace spt {
+
+struct Sample {
+  int64_t line = 0;  // of its file, from 1
+  std::string id;
+  std::string prompt, gold;  // gold as JSON text; both empty of a perplexity task
+  std::optional<std::string> group;
+  double score = 0;            // 0 to 1; of a perplexity task Σ −log p over the trained tokens
+  int64_t trained_tokens = 1;  // 1 where the task is no perplexity; 0: nothing was measured
+};
+
+struct TaskResult {
+  std::string metric;
+  int64_t n = 0;  // samples that count: all, or those with a trained token
+  bool is_perplexity() const { return metric == "perplexity"; }
+};
+
+// The tasks of results.json that have scores. Throws BadInput naming the file: no such folder, no results.json (eval writes it last: the
+// evaluation has not finished), or another form.
+std::map<std::string, TaskResult> read_results(const std::filesystem::path& folder);
+
+std::filesystem::path samples_file(const std::filesystem::path& folder, const std::string& task);
+
+// All samples of a task, by id. Throws BadInput naming file and line: no such file, broken JSON, a field missing or of
+// another type, a score outside 0 to 1, an id twice; and where `result.n` are not there.
+std::vector<Sample> read_samples(const std::filesystem::path& folder, const std::string& task,
+                                 const TaskResult& result);
+
+}  // namespace spt
