@@ -31,8 +31,8 @@ struct TaskResult {
   bool is_perplexity() const { return metric == "perplexity"; }
 };
 
-// The tasks of results.json that have scores. Throws BadInput naming the file: no such folder, no results.json (eval writes it last: the
-// evaluation has not finished), or another form.
+// The tasks of results.json that have scores. Throws BadInput naming the file: no such folder, no results.json (eval
+// writes it last: the evaluation has not finished), or another form.
 std::map<std::string, TaskResult> read_results(const std::filesystem::path& folder);
 
 std::filesystem::path samples_file(const std::filesystem::path& folder, const std::string& task);
