@@ -193,6 +193,18 @@ class CompareTest(CompareCase):
         for text in latex, self.run_compare(first, second), self.run_compare(first, second, "--json"):
             self.assertNotRegex(text, "[\x1b\x9b]")
 
+    def test_open_questions_are_left_out_and_told(self):
+        answers = [{key: value for key, value in sample.items() if key not in ("extracted", "gold", "score")} for sample in score_samples([0] * 30)]
+        folders = [self.evaluation(name, t=score_samples(coins(1, 30, 0.5)), questions=answers) for name in "ab"]
+        for folder in folders:
+            results = json.loads((folder / "results.json").read_text())
+            results["tasks"]["questions"].update(metric="none", value=None)
+            (folder / "results.json").write_text(json.dumps(results))
+        found = self.json(*folders)
+        self.assertEqual((list(found["tasks"]), found["notes"]), (["t"], ["questions: has no scores, so it is left out"]))
+        output = self.spt("compare", *folders, "--tasks", "questions", status=BAD_INPUT)
+        self.assert_one_message(output, "a/results.json: no scores in questions")
+
     def test_few_items_are_told(self):
         first, second = self.evaluation("a", t=score_samples([1, 1])), self.evaluation("b", t=score_samples([0, 1]))
         self.assertIn("t: 2 items only; bootstraps of so few give intervals too narrow", self.run_compare(first, second))

@@ -83,6 +83,26 @@ void check_tasks(const Sides& sides, const std::set<std::string>& wanted, bool a
                      : fmt::format("compare those in all of them with --tasks {}", fmt::join(common, ","))));
 }
 
+void check_metric(const std::string& task, const Sides& sides) {
+  const std::string& metric = sides.first().results.at(task).metric;
+  for (const Folder* folder : sides.all())
+    if (const std::string& other = folder->results.at(task).metric; other != metric)
+      throw BadInput(fmt::format("task {} has the metric {} in {} and {} in {}", task, brief(metric),
+                                 sides.first().path.string(), brief(other), folder->path.string()));
+}
+
+// Takes out of `tasks` those without scores, which are refused where they were chosen.
+std::vector<std::string> take_scoreless(std::set<std::string>& tasks, const Sides& sides, bool are_chosen) {
+  std::vector<std::string> taken;
+  for (const std::string& name : tasks)
+    if (!sides.first().results.at(name).has_scores()) taken.push_back(name);
+  for (const std::string& name : taken) tasks.erase(name);
+  if (!taken.empty() && (are_chosen || tasks.empty()))
+    throw BadInput(fmt::format("{}: no scores in {}, so there is nothing to compare",
+                               (sides.first().path / "results.json").string(), fmt::join(taken, ", ")));
+  return taken;
+}
+
 // What must be equal of two folders' samples of a task.
 class SameItems {
  public:
@@ -182,16 +202,7 @@ void add_pair(const std::vector<PairedItem>& items, const Resampling& resampling
   work.task.groups = units.size() < items.size() ? static_cast<int64_t>(units.size()) : 0;
 }
 
-void check_metric(const std::string& task, const Sides& sides) {
-  const std::string& metric = sides.first().results.at(task).metric;
-  for (const Folder* folder : sides.all())
-    if (const std::string& other = folder->results.at(task).metric; other != metric)
-      throw BadInput(fmt::format("task {} has the metric {} in {} and {} in {}", task, brief(metric),
-                                 sides.first().path.string(), brief(other), folder->path.string()));
-}
-
 Work compare_task(const std::string& name, const Sides& sides, const Resampling& resampling) {
-  check_metric(name, sides);
   const TaskResult& result = sides.first().results.at(name);
   const fs::path reference_file = samples_file(sides.first().path, name);
   const std::vector<Sample> reference = read_samples(sides.first().path, name, result);
@@ -273,8 +284,11 @@ std::vector<std::string> notes_of(const Comparison& comparison) {
 Comparison compare(const CompareOptions& options) {
   const Sides sides = {open_folders(options.a), open_folders(options.b)};
   check_pairs(sides);
-  const std::set<std::string> tasks = wanted_tasks(sides, options.tasks);
-  check_tasks(sides, tasks, !options.tasks.empty());
+  const bool are_chosen = !options.tasks.empty();
+  std::set<std::string> tasks = wanted_tasks(sides, options.tasks);
+  check_tasks(sides, tasks, are_chosen);
+  for (const std::string& name : tasks) check_metric(name, sides);
+  const std::vector<std::string> scoreless = take_scoreless(tasks, sides, are_chosen);
   std::vector<Work> all;
   for (const std::string& name : tasks) all.push_back(compare_task(name, sides, options.resampling));
   Comparison comparison;
@@ -282,6 +296,7 @@ Comparison compare(const CompareOptions& options) {
   add_holm(comparison.tasks);
   comparison.mean = mean_of(all);
   comparison.notes = notes_of(comparison);
+  for (const std::string& name : scoreless) comparison.notes.push_back(name + ": has no scores, so it is left out");
   return comparison;
 }
 

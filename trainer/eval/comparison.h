@@ -14,7 +14,7 @@ namespace spt {
 
 struct CompareOptions {
   std::vector<std::filesystem::path> a, b;  // of one length
-  std::vector<std::string> tasks;           // empty: all
+  std::vector<std::string> tasks;           // empty: all that have scores
   Resampling resampling;
 };
 

@@ -29,6 +29,7 @@ struct TaskResult {
   std::string metric;
   int64_t n = 0;  // samples that count: all, or those with a trained token
   bool is_perplexity() const { return metric == "perplexity"; }
+  bool has_scores() const { return metric != "none"; }  // those of kind open have none
 };
 
 // The tasks of results.json that have scores. Throws BadInput naming the file: no such folder, no results.json (eval
