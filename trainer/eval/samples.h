@@ -32,7 +32,7 @@ struct TaskResult {
   bool has_scores() const { return metric != "none"; }  // those of kind open have none
 };
 
-// The tasks of results.json that have scores. Throws BadInput naming the file: no such folder, no results.json (eval
+// The tasks of results.json. Throws BadInput naming the file: no such folder, no results.json (eval
 // writes it last: the evaluation has not finished), or another form.
 std::map<std::string, TaskResult> read_results(const std::filesystem::path& folder);
 
