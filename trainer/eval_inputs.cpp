@@ -142,8 +142,8 @@ ChoiceQuestion choice_question(const EvalInputs& inputs, const EvalItem& item) {
   question.prompt = inputs.prompter.prompt(item.item.prompt, item.given_role);
   const bool letters = inputs.tasks[item.task].options.say == OptionSay::kLetter;
   for (size_t i = 0; i < item.item.options.size(); ++i)
-    question.options.push_back(
-        inputs.prompter.option(item.item.prompt, item.given_role, letters ? option_letter(i) : item.item.options[i]));
+    question.options.push_back(inputs.prompter.option(question.prompt.size(), item.item.prompt, item.given_role,
+                                                      letters ? option_letter(i) : item.item.options[i]));
   return question;
 }
 

@@ -41,14 +41,13 @@ std::vector<int32_t> Prompter::prompt(const std::string& text, const std::option
   return ids;
 }
 
-std::vector<int32_t> Prompter::option(const std::string& text, const std::optional<std::string>& role,
-                                      const std::string& option) const {
-  const size_t begin = prompt(text, role).size();
+std::vector<int32_t> Prompter::option(size_t prompt_tokens, const std::string& text,
+                                      const std::optional<std::string>& role, const std::string& option) const {
   const std::vector<int32_t> whole =
       template_ ? assistant_ids(text, role, option)
                 : tokenizer_.encode_with_special((role ? *role + kBlankLine + text : text) + " " + option);
-  if (whole.size() <= begin) throw BadInput(fmt::format("option '{}' takes no token of its own", option));
-  return {whole.begin() + static_cast<std::ptrdiff_t>(begin), whole.end()};
+  if (whole.size() <= prompt_tokens) throw BadInput(fmt::format("option '{}' takes no token of its own", option));
+  return {whole.begin() + static_cast<std::ptrdiff_t>(prompt_tokens), whole.end()};
 }
 
 std::vector<int32_t> Prompter::trigger(const std::string& text) const {

@@ -27,9 +27,9 @@ class Prompter {
 
   // Up to where the model goes on; with a role in the assistant's turn, behind it and its blank line.
   std::vector<int32_t> prompt(const std::string& text, const std::optional<std::string>& role) const;
-  // The ids of `option` as the answer behind that prompt. Without a template as lm-evaluation-harness splits them:
-  // those of "TEXT OPTION" behind as many as TEXT alone has.
-  std::vector<int32_t> option(const std::string& text, const std::optional<std::string>& role,
+  // The ids of `option` as the answer behind that prompt, which has `prompt_tokens`. Without a template as
+  // lm-evaluation-harness splits them: those of "TEXT OPTION" behind as many as TEXT alone has.
+  std::vector<int32_t> option(size_t prompt_tokens, const std::string& text, const std::optional<std::string>& role,
                               const std::string& option) const;
   // What is fed behind an answer, in the assistant's turn: a line end and the text.
   std::vector<int32_t> trigger(const std::string& text) const;
