@@ -58,13 +58,18 @@ class Child {
   ~Child() {
     if (pid_ <= 0) return;
     kill(pid_, SIGKILL);
-    wait();
+    while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+    }
   }
+  // Where SIGCHLD is ignored, or another part of this process waits for any child, there is no status: not the same as
+  // 0.
   int wait() {
     int status = 0;
-    while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+    pid_t ended = 0;
+    while ((ended = waitpid(pid_, &status, 0)) < 0 && errno == EINTR) {
     }
     pid_ = -1;
+    if (ended < 0) throw Failure(fmt::format("waiting for a process: {}", std::strerror(errno)));
     return status;
   }
 

@@ -14,6 +14,7 @@
 #include <chrono>
 #include <climits>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -177,8 +178,7 @@ void limit_resources(const Options& options) {
   if (code == 0) be_code(options, pipes);
   close(pipes.output.writing);
   Report report;
-  while (waitpid(code, &report.status, 0) < 0 && errno == EINTR) {
-  }
+  check(waitpid(code, &report.status, 0) == code, "waitpid");
   rusage used{};
   getrusage(RUSAGE_CHILDREN, &used);
   report.cpu_seconds = static_cast<double>(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
@@ -384,20 +384,16 @@ Options parse(int argc, char** argv) {
   return options;
 }
 
-int run_main(int argc, char** argv) {
-  const Options options = parse(argc, argv);
+SandboxStatus run_apart(const Options& options) {
+  forget_the_parent();
+  if (!options.namespaces) {
+    const WorkingFolder folder;
+    return run(options);
+  }
   try {
-    forget_the_parent();
-    std::optional<WorkingFolder> folder;
-    if (!options.namespaces) folder.emplace();
-    return static_cast<int>(run(options));
+    return run(options);
   } catch (const std::exception& error) {
-    if (!options.namespaces) {
-      fmt::print("{}", error.what());
-      return static_cast<int>(ExitStatus::kFailure);
-    }
-    fmt::print("{}; {}", error.what(), why_forbidden());
-    return static_cast<int>(ExitStatus::kBadInput);
+    throw BadInput(fmt::format("{}; {}", error.what(), why_forbidden()));
   }
 }
 
@@ -405,5 +401,13 @@ int run_main(int argc, char** argv) {
 }  // namespace spt
 
 int main(int argc, char** argv) {
-  return spt::run_main(argc, argv);
+  try {
+    return static_cast<int>(spt::run_apart(spt::parse(argc, argv)));
+  } catch (const spt::BadInput& error) {
+    std::fputs(error.what(), stdout);
+    return static_cast<int>(spt::ExitStatus::kBadInput);
+  } catch (const std::exception& error) {
+    std::fputs(error.what(), stdout);
+    return static_cast<int>(spt::ExitStatus::kFailure);
+  }
 }

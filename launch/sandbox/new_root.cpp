@@ -1,7 +1,7 @@
 #include "launch/sandbox/new_root.h"
 
+#include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -97,7 +97,7 @@ void protect(const std::string& path) {
 
 }  // namespace
 
-void enter_new_root(const std::vector<std::string>& view, int64_t folder_bytes, unsigned owner) {
+void enter_new_root(std::vector<std::string> view, int64_t folder_bytes, unsigned owner) {
   umask(022);
   check(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), "making the mounts private");
   mount_tmpfs("/tmp", "mode=755,size=1m");
@@ -111,6 +111,8 @@ void enter_new_root(const std::vector<std::string>& view, int64_t folder_bytes, 
   mount_tmpfs("/tmp", fmt::format("mode=700,uid={},gid={},size={},nr_inodes=1024", owner, owner, folder_bytes));
   show_system();
   for (const char* device : {"/dev/null", "/dev/zero", "/dev/urandom"}) show(device);
+  // A folder before what lies in it: that is then there already.
+  std::sort(view.begin(), view.end());
   for (const std::string& path : view)
     if (!fs::exists(path)) show(path);
 

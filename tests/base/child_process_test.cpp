@@ -35,6 +35,12 @@ TEST(ChildProcess, EndsAtTheLimit) {
   EXPECT_EQ(errno, ECHILD);
 }
 
+TEST(ChildProcess, AStatusThatNobodyKnowsIsNotZero) {
+  std::signal(SIGCHLD, SIG_IGN);
+  EXPECT_THROW(run_child({"false"}, "", false, seconds(60), 100), Failure);
+  std::signal(SIGCHLD, SIG_DFL);
+}
+
 TEST(ChildProcess, AMissingProgramIsNamed) {
   try {
     run_child({"/nowhere/program"}, "", false, seconds(60), 100);

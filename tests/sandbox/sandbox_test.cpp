@@ -76,6 +76,27 @@ TEST_F(Sandbox, SeveralRunAtOnce) {
   }
 }
 
+TEST_F(Sandbox, ShowsWhatTheInterpreterNeedsAndNothingBeside) {
+  if (!fs::exists("/usr/bin/python3")) GTEST_SKIP() << "no /usr/bin/python3";
+  const TemporaryFolder folder;
+  fs::permissions(folder.path(), fs::perms::all);
+  fs::create_directories(folder / "lib/python3 x");
+  folder.put("lib/library.so", "library");
+  folder.put("lib/python3 x/module.py", "module");
+  folder.put("secret", "secret");
+  const std::string program = fmt::format(
+      "import os\nos.chdir('{}')\nassert sorted(os.listdir('.')) == ['lib']\nassert open('lib/library.so').read() == "
+      "'library'\n"
+      "assert open('lib/python3 x/module.py').read() == 'module'\n"
+      "try:\n    open('lib/new', 'w')\n    assert False\nexcept OSError:\n    pass",
+      folder.path().string());
+  const ChildResult result =
+      run_child({std::getenv("SPT_SANDBOX"), "--python", fs::canonical("/usr/bin/python3").string(), "--view",
+                 folder / "lib/python3 x", "--view", folder / "lib"},
+                program, true, std::chrono::seconds(60), 10'000);
+  EXPECT_EQ(result.status, 0) << result.output;
+}
+
 // ---- Nothing is left
 // -----------------------------------------------------------------------------------------------------
 

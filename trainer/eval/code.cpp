@@ -56,9 +56,9 @@ Lines::const_iterator definition(const Lines& lines, const std::string& name) {
 
 // A line at the left edge that can only be code that a function needs.
 bool declares(const std::string& line) {
-  static const std::regex pattern(
+  static const std::regex kPattern(
       R"(import [\w.]+( as \w+)?(, *[\w.]+( as \w+)?)*\s*(#.*)?|from [\w.]+ import .*|(async )?def \w+ *\(.*|class \w+.*:.*|@\w.*)");
-  return line.size() <= kLongest && std::regex_match(line, pattern);
+  return line.size() <= kLongest && std::regex_match(line, kPattern);
 }
 
 // ---- Fenced blocks
@@ -86,8 +86,8 @@ std::optional<Fence> fence(const std::string& line) {
 }
 
 bool of_python(const std::string& word) {
-  static const std::array<std::string, 5> words = {"", "python", "python3", "py", "{python}"};
-  return std::find(words.begin(), words.end(), word) != words.end();
+  static const std::array<std::string, 5> kWords = {"", "python", "python3", "py", "{python}"};
+  return std::find(kWords.begin(), kWords.end(), word) != kWords.end();
 }
 
 std::optional<Lines> first_block(const Lines& lines) {
@@ -132,9 +132,9 @@ std::optional<Lines> bare_function(const Lines& lines, const std::string& name) 
 
 // A statement whose indentation was lost; prose begins with such words too, but seldom ends so.
 bool statement(const std::string& line) {
-  static const std::regex pattern(
+  static const std::regex kPattern(
       R"((for .* in .*|while .*|if .*|with .*|try *):.*|return\b.*|(from|import) \w.*|[\w.,\[\] ]+? *[-+*/%|&]?= *[^=].*|""".*|#.*|(async )?def \w+ *\(.*)");
-  return line.size() <= kLongest && std::regex_match(line, pattern);
+  return line.size() <= kLongest && std::regex_match(line, kPattern);
 }
 
 // The run of lines that the first indented line begins, with a statement before it that lost its indentation.
@@ -178,7 +178,7 @@ Lines reindented(Lines body, const std::string& indent) {
   if (indentation(body[0]) == 0) body[0].insert(0, lost_indentation(body), ' ');
   const size_t own = indentation(body[0]);
   for (std::string& line : body)
-    if (!blank(line)) line = indent + line.substr(std::min(own, indentation(line)));
+    if (!blank(line)) line.replace(0, std::min(own, indentation(line)), indent);
   return body;
 }
 

@@ -125,11 +125,11 @@ const Interpreter& tried_interpreter(bool sandboxed) {
     return python;
   };
   if (sandboxed) {
-    static const Interpreter inside = find_and_try(true);
-    return inside;
+    static const Interpreter kInside = find_and_try(true);
+    return kInside;
   }
-  static const Interpreter outside = find_and_try(false);
-  return outside;
+  static const Interpreter kOutside = find_and_try(false);
+  return kOutside;
 }
 
 }  // namespace
