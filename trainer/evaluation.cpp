@@ -103,6 +103,7 @@ class Evaluation {
     if (is_rank_0()) {
       if (is_finished()) {
         found = "finished";
+        fs::remove_all(journal_folder());  // left by a call that was killed behind its last line
       } else {
         fs::create_directories(config_.run.dir / "samples");
         lock = std::make_unique<RunLock>(config_.run.dir);

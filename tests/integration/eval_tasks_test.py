@@ -101,15 +101,24 @@ class EvalTasksTest(JobTest):
             self.assert_same(alone, self.read(name))
 
     def test_stopped_and_killed_and_started_on_other_ranks_it_measures_nothing_twice(self):
-        self.spt(*self.arguments("whole"))
+        long = ["eval.max_new_tokens=250", "eval.batch_sequences=2"]  # so that there is time to stop it
+        self.spt(*self.arguments("whole", *long))
         whole = self.read("whole")
         run = self.folder / "part"
-        journal = lambda: sum(len(path.read_text().splitlines()) - 1 for path in (run / "journal").glob("*.jsonl"))
+
+        def lines():
+            """Those of samples, whole, in all journals; none once it has finished."""
+            try:
+                texts = [path.read_text() for path in (run / "journal").glob("*.jsonl")]
+            except FileNotFoundError:
+                return []
+            return [json.loads(line) for text in texts for line in text[:text.rfind("\n") + 1].splitlines()[1:]]
+
         measured, ranks = 0, 1
         for attempt in range(40):
-            job = self.start_spt(*self.arguments("part", "eval.batch_sequences=2"), ranks=ranks)
-            goal = journal() + 3 if (run / "journal").exists() else 1
-            wait_until(lambda: job.status is not None or journal() >= goal, "some samples")
+            job = self.start_spt(*self.arguments("part", *long), ranks=ranks)
+            goal = len(lines()) + 3
+            wait_until(lambda: job.status is not None or len(lines()) >= goal, "some samples")
             if attempt % 2 == 0:
                 job.kill()
             else:
@@ -121,16 +130,15 @@ class EvalTasksTest(JobTest):
                 if job.finish() == DONE:
                     break
                 self.assertEqual(job.status, STOPPED, job.output)
-            if job.status == DONE:
+            if (run / "results.json").exists():
                 break
-            self.assertGreaterEqual(journal(), measured)
-            measured = journal()
-            ids = [line["task"] + line["id"] for path in (run / "journal").glob("*.jsonl")
-                   for line in map(json.loads, path.read_text().splitlines()[1:] if path.read_text().endswith("\n") else path.read_text().splitlines()[1:-1])]
+            ids = [line["task"] + line["id"] for line in lines()]
             self.assertEqual(len(ids), len(set(ids)), "a sample was measured twice")
+            self.assertGreaterEqual(len(ids), measured)
+            measured = len(ids)
             ranks = 3 - ranks
-        self.assertGreater(measured, 3)
-        self.spt(*self.arguments("part", "eval.batch_sequences=2"))
+        self.assertGreaterEqual(measured, 3)
+        self.spt(*self.arguments("part", *long))
         self.assert_same(whole, self.read("part"))
 
     def test_a_finished_evaluation_is_left_as_it_is_and_another_refused(self):
