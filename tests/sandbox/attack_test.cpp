@@ -39,8 +39,7 @@ def call(*arguments):
 )" + program;
 }
 
-// ---- Out to the network
-// ------------------------------------------------------------------------------------------------
+// ---- Out to the network -----------------------------------------------------------------------------------
 
 TEST_F(Attack, NobodyIsCalledOverTheNetwork) {
   const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -66,8 +65,7 @@ TEST_F(Attack, NoSocketOfAnyFamily) {
   expect_failed("import socket\nsocket.socketpair(socket.AF_INET)");
 }
 
-// ---- Out to files
-// ------------------------------------------------------------------------------------------------------
+// ---- Out to files -----------------------------------------------------------------------------------------
 
 TEST_F(Attack, FilesOfTheUserAreNotSeen) {
   const TemporaryFolder folder;
@@ -154,8 +152,7 @@ TEST_F(Attack, NothingOfItsFolderIsLeft) {
   expect_failed("open('/tmp/spt_attack_left_this').read()");
 }
 
-// ---- Out by the kernel
-// -------------------------------------------------------------------------------------------------
+// ---- Out by the kernel ------------------------------------------------------------------------------------
 
 TEST_F(Attack, TheKernelRefusesWhatWidensTheWay) {
   constexpr int kPtraceTraceme = 0, kNewUser = 0x10000000, kNewMounts = 0x20000;
@@ -206,8 +203,7 @@ assert any(data) or bounding, "none"
   expect_failed("import ctypes\nassert ctypes.CDLL(None).prctl(39, 0, 0, 0, 0) == 0  # no-new-privileges");
 }
 
-// ---- Staying and taking everything
-// -------------------------------------------------------------------------------------
+// ---- Staying and taking everything ------------------------------------------------------------------------
 
 TEST_F(Attack, NoFurtherProcesses) {
   expect_failed("import os\nwhile True: os.fork()");
@@ -290,8 +286,7 @@ TEST_F(Attack, SignalsReachNobodyElse) {
   EXPECT_EQ(run("import os, signal\nfor n in (9, 15, 19): os.kill(os.getppid(), n)").status, SandboxStatus::kPassed);
 }
 
-// ---- Looking as if the tests had passed
-// --------------------------------------------------------------------------------
+// ---- Looking as if the tests had passed -------------------------------------------------------------------
 
 TEST_F(Attack, WhoEndsBeforeTheTestsHasFailed) {
   const std::string test = "\nassert False, 'the test'\n";

@@ -97,8 +97,7 @@ TEST_F(Sandbox, ShowsWhatTheInterpreterNeedsAndNothingBeside) {
   EXPECT_EQ(result.status, 0) << result.output;
 }
 
-// ---- Nothing is left
-// -----------------------------------------------------------------------------------------------------
+// ---- Nothing is left --------------------------------------------------------------------------------------
 
 // The process's children, by their parents' ids in /proc.
 std::vector<pid_t> children_of(pid_t parent) {
@@ -199,8 +198,7 @@ TEST_F(Sandbox, EndsWithTheEvaluator) {
   waitpid(evaluator, nullptr, 0);
 }
 
-// ---- Where there is none
-// -------------------------------------------------------------------------------------------------
+// ---- Where there is none ----------------------------------------------------------------------------------
 
 TEST_F(Sandbox, AKernelThatForbidsItIsNamed) {
   const std::string program = std::getenv("SPT_SANDBOX");
@@ -245,8 +243,7 @@ TEST(SandboxDeathTest, AMissingPythonIsNamed) {
               "/bin/true .SPT_PYTHON=FILE names another Python 3. does not work");
 }
 
-// ---- Without it
-// ----------------------------------------------------------------------------------------------------------
+// ---- Without it -------------------------------------------------------------------------------------------
 
 class Unsandboxed : public InSandbox {
  protected:

@@ -1,42 +1,23 @@
 #include "trainer/eval/code.h"
 
 #include <algorithm>
-#include <array>
 #include <regex>
-#include <sstream>
 #include <string_view>
 #include <vector>
 
 #include <fmt/format.h>
 
+#include "trainer/eval/fenced_block.h"
+
 namespace spt {
 namespace {
 
-using Lines = std::vector<std::string>;
-
 constexpr size_t kLongest = 500;  // of a line that is looked at by std::regex, which recurses for every character
-
-Lines lines_of(const std::string& text) {
-  Lines lines;
-  std::istringstream stream(text);
-  for (std::string line; std::getline(stream, line);) {
-    if (!line.empty() && line.back() == '\r') line.pop_back();
-    lines.push_back(line);
-  }
-  return lines;
-}
 
 std::string joined(const Lines& lines) {
   std::string text;
   for (const std::string& line : lines) text += line + "\n";
   return text;
-}
-
-size_t indentation(const std::string& line) {
-  return std::min(line.find_first_not_of(" \t"), line.size());
-}
-bool blank(const std::string& line) {
-  return indentation(line) == line.size();
 }
 
 bool begins(std::string_view text, std::string_view start) {
@@ -61,56 +42,7 @@ bool declares(const std::string& line) {
   return line.size() <= kLongest && std::regex_match(line, kPattern);
 }
 
-// ---- Fenced blocks
-// -----------------------------------------------------------------------------------------------------
-
-struct Fence {
-  char mark = 0;
-  size_t length = 0;
-  size_t indent = 0;
-  std::string word;  // what follows, in lower case
-};
-
-std::optional<Fence> fence(const std::string& line) {
-  Fence found;
-  found.indent = indentation(line);
-  if (found.indent == line.size() || (line[found.indent] != '`' && line[found.indent] != '~')) return std::nullopt;
-  found.mark = line[found.indent];
-  const size_t end = std::min(line.find_first_not_of(found.mark, found.indent), line.size());
-  found.length = end - found.indent;
-  if (found.length < 3 || line.find('`', end) != std::string::npos) return std::nullopt;
-  std::istringstream(line.substr(end)) >> found.word;
-  std::transform(found.word.begin(), found.word.end(), found.word.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
-  return found;
-}
-
-bool of_python(const std::string& word) {
-  static const std::array<std::string, 5> kWords = {"", "python", "python3", "py", "{python}"};
-  return std::find(kWords.begin(), kWords.end(), word) != kWords.end();
-}
-
-std::optional<Lines> first_block(const Lines& lines) {
-  std::optional<Fence> open;
-  Lines block;
-  for (const std::string& line : lines) {
-    const std::optional<Fence> here = fence(line);
-    if (!open) {
-      open = here;
-    } else if (here && here->mark == open->mark && here->length >= open->length && here->word.empty()) {
-      if (of_python(open->word)) return block;
-      open.reset();
-      block.clear();
-    } else {  // a fence in a list takes its block along to the right
-      block.push_back(line.substr(std::min(open->indent, indentation(line))));
-    }
-  }
-  if (open && of_python(open->word)) return block;
-  return std::nullopt;
-}
-
-// ---- Functions and bodies
-// ----------------------------------------------------------------------------------------------
+// ---- Functions and bodies ---------------------------------------------------------------------------------
 
 bool closes(const std::string& line) {
   return line[0] == ')' || line[0] == ']' || line[0] == '}';
@@ -232,7 +164,7 @@ std::optional<ExtractedCode> extract_code(const std::string& answer, const std::
     return ExtractedCode{
         rule, prompt + (prompt.empty() || prompt.back() == '\n' ? "" : "\n") + joined(reindented(found, given.indent))};
   };
-  if (const auto block = first_block(lines)) {
+  if (const auto block = first_code_block(lines)) {
     if (std::all_of(block->begin(), block->end(), blank)) return std::nullopt;
     return definition(*block, entry_point) != block->end() ? function(CodeRule::kFencedFunction, *block)
                                                            : body(CodeRule::kFencedBody, *block);

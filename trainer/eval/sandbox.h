@@ -22,7 +22,8 @@ enum class SandboxStatus : int { kPassed = 0, kFailed = 10, kTimeLimit = 11, kOu
 
 struct SandboxResult {
   SandboxStatus status = SandboxStatus::kFailed;
-  std::string output;  // what it printed, errors and traceback among it; never more than the limit
+  std::string
+      output;  // what it printed (bytes, perhaps no UTF-8), up to the limit; then a line of ours where it tells more
 };
 
 // Throws BadInput with the reason, and the kernel's setting behind it, when this machine cannot run code in the
