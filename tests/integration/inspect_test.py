@@ -219,9 +219,9 @@ class InspectTest(JobTest):
         with gzip.open(self.folder / "packed.jsonl.gz", "wt") as file:
             file.write(json.dumps({"id": "x7", "turns": [QUESTION.upper() + "?"]}) + "\n")
         (self.folder / "a_test.csv").write_text(f'"{QUESTION}",1,A\n')
-        tasks = [self.task("stems", 'kind: choice\ndata: {path: test.jsonl}\nprompt: "{q.stem}"\n'),
+        tasks = [self.task("stems", 'kind: open\ndata: {path: test.jsonl}\nprompt: "{q.stem}"\n'),
                  self.task("packed", 'kind: open\ndata: {path: packed.jsonl.gz}\nid: id\nprompt: "{turns.0}"\n'),
-                 self.task("cells", 'kind: choice\ndata: {path: "*_test.csv", format: csv, columns: [question, A, answer]}\nprompt: "{question}"\n')]
+                 self.task("cells", 'kind: open\ndata: {path: "*_test.csv", format: csv, columns: [question, A, answer]}\nprompt: "{question}"\n')]
         role = "You are a tailor. The user asks about cloth."
         records = jsonl(self.folder / "r.jsonl", {"id": "clean", "conversations": ["What is copper?", "A metal."], "role": role},
                         {"id": "seen", "conversations": ["Solve this.", f"Well: {QUESTION}? Three."], "role": role},
