@@ -32,6 +32,6 @@ class Extractor {
 };
 
 // "1,200.50" → "1200.5"; nullopt: no number begins it.
-std::optional<std::string> first_number(std::string_view text);
+std::optional<std::string> first_number(std::string_view written);
 
 }  // namespace spt

@@ -33,9 +33,7 @@ void Task::validate(std::vector<std::string>& errors) const {
   check("prompt", errors, [&] { FieldText{prompt}; });
   check("gold", errors, [&] { FieldText{gold}; });
   check("code", errors, [&] {
-    FieldText{code.prompt};
-    FieldText{code.test};
-    FieldText{code.entry_point};
+    for (const std::string& text : {code.prompt, code.test, code.entry_point}) const FieldText parsed(text);
   });
   if (kind == TaskKind::kCode)
     require(!code.prompt.empty() && !code.test.empty() && !code.entry_point.empty(),

@@ -118,7 +118,7 @@ at::Tensor CausalLm::hidden(const at::Tensor& ids, const at::Tensor& starts, std
   const Layout layout = layout_of(starts, caches);
   for (size_t i = 0; i < caches.size(); ++i)
     caches[i]->reserve(caches[i]->length + layout.length(static_cast<int64_t>(i)));
-  const at::Tensor x = hidden(ids, layout, caches);
+  at::Tensor x = hidden(ids, layout, caches);
   for (size_t i = 0; i < caches.size(); ++i) caches[i]->length += layout.length(static_cast<int64_t>(i));
   return x;
 }
