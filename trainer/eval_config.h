@@ -63,7 +63,8 @@ struct EvalConfig {
       f("max_new_tokens", max_new_tokens, "of an answer, behind its role");
       f("conclusion_tokens", conclusion_tokens, "behind the task's trigger");
       f("batch_sequences", batch_sequences, "side by side on a data-parallel rank");
-      f("batch_tokens", batch_tokens, "in their caches, and of a pass over options [from free memory]");
+      f("batch_tokens", batch_tokens,
+        "in their caches, and of a pass over options [a quarter of free memory; 65,536 on a GPU]");
       f("role", role, "self, none, task, generic, other, filler, a text or a file");
       f("role_in", role_in, "where a given role stands: assistant, user or system");
       f("roles_from", roles_from, "for role other and filler: a finished evaluation of the same tasks");

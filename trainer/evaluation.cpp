@@ -201,7 +201,15 @@ class Evaluation {
     const auto flush = [&] {
       if (pass.empty()) return;
       const auto scores = option_loglikelihoods(model_, questions);
-      for (size_t i = 0; i < pass.size(); ++i) keep(choice_sample(inputs_, *pass[i], scores[i]));
+      for (size_t i = 0; i < pass.size(); ++i) {
+        for (const double score : scores[i])
+          if (!std::isfinite(score))
+            throw Failure(
+                fmt::format("item {}: the log-likelihood of an option is not finite: the model's weights are damaged, "
+                            "or training diverged",
+                            pass[i]->item.id));
+        keep(choice_sample(inputs_, *pass[i], scores[i]));
+      }
       questions.clear();
       pass.clear();
       tokens = 0;
@@ -237,13 +245,6 @@ class Evaluation {
 
   void keep(const ordered_json& sample) {
     if (journal_ == nullptr) return;
-    const json& score = sample.contains("loglikelihoods") ? json(sample["loglikelihoods"]) : json::array();
-    for (const json& value : score)
-      if (!std::isfinite(value.get<double>()))
-        throw Failure(
-            fmt::format("task {}: the log-likelihood of an option of item {} is not finite: the model's weights "
-                        "are damaged, or training diverged",
-                        sample["task"].get<std::string>(), sample["id"].get<std::string>()));
     journal_->append(sample);
     samples_.push_back(sample);
     if (progress_) progress_->show();

@@ -42,7 +42,7 @@ GivenRoles::GivenRoles(const std::string& role, const fs::path& from, const Chat
         "eval.role={} needs eval.roles_from: a finished evaluation in which the model wrote its own", role));
   if (!needs_from && !from.empty())
     throw BadInput(fmt::format("eval.roles_from is for eval.role other and filler, not {}", role));
-  if (kind_ != Kind::kSelf && template_ == nullptr && kind_ == Kind::kNone)
+  if (kind_ == Kind::kNone && template_ == nullptr)
     throw BadInput("eval.role=none needs a chat template: eval.template is none");
   if (kind_ == Kind::kFiller && template_ == nullptr)
     throw BadInput("eval.role=filler needs a chat template: eval.template is none");

@@ -1,6 +1,7 @@
 """spt eval: tasks that ask questions, on several layouts, stopped, killed and started again."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -195,7 +196,8 @@ class EvalTasksTest(JobTest):
         self.assertEqual(json.loads((self.folder / "code/results.json").read_text())["tasks"]["code"]["metric"], "pass@1")
 
     def test_bad_tasks_are_refused_before_the_model_is_loaded(self):
-        weights = next(self.model.glob("*.safetensors"))
+        model = self.folder / "model"  # without weights, which would be missed if they were asked for
+        shutil.copytree(self.model, model, ignore=shutil.ignore_patterns("*.safetensors"))
         cases = (("name: x\nkind: choice\ndata: {path: picks.jsonl}\nprompt: \"{q}\"\nchoices: 5\n", ["t.yaml:5", "unknown key choices"]),
                  ("name: x\nkind: open\ndata: {path: none.jsonl}\nprompt: \"{q}\"\n", ["none.jsonl: no such file"]),
                  ("name: x\nkind: open\ndata: {path: empty.jsonl}\nprompt: \"{q}\"\n", ["empty.jsonl"]),
@@ -204,12 +206,11 @@ class EvalTasksTest(JobTest):
         (self.folder / "empty.jsonl").write_text("")
         for name in ("picks.jsonl", "sums.jsonl"):
             (self.folder / name).write_text((self.shared / name).read_text())
-        self.assertTrue(weights.is_file())
         for text, says in cases:
             with self.subTest(says[-1]):
                 (self.folder / "t.yaml").write_text(text)
                 begin = time.monotonic()
-                output = self.spt(*self.arguments("z", f"eval.tasks=[{self.folder}/t.yaml]", f"eval.data.root={self.folder}"), status=BAD_INPUT)
+                output = self.spt(*self.arguments("z", f"eval.tasks=[{self.folder}/t.yaml]", f"eval.data.root={self.folder}", f"model.path={model}"), status=BAD_INPUT)
                 self.assert_one_message(output, *says)
                 self.assertFalse((self.folder / "z").exists())
                 self.assertLess(time.monotonic() - begin, 20)
