@@ -148,6 +148,7 @@ class Evaluation {
           lines += samples.back().dump() + "\n";
         }
         results["tasks"][name] = summarise(inputs_.tasks[i], samples);
+        if (config_.eval.shots > 0) results["tasks"][name]["shots"] = config_.eval.shots;
       }
       write_durable(config_.run.dir / "samples" / (name + ".jsonl"), lines);
       fmt::print("{}\n", describe_result(name, results["tasks"][name]));
