@@ -144,6 +144,12 @@ EvalInputs load_eval_inputs(const EvalConfig& config) {
     inputs.tasks.push_back(task);
     if (task.kind == TaskKind::kPerplexity) {
       inputs.corpora.back() = open_corpus(file, task, config, *inputs.tokenizer, model);
+      for (int64_t row = 0; row < inputs.corpora.back()->size(); ++row) {
+        EvalItem& item = inputs.items.emplace_back();
+        item.task = inputs.tasks.size() - 1;
+        item.item.id = std::to_string(row);
+        item.tokens = inputs.corpora.back()->lengths()[static_cast<size_t>(row)];
+      }
       continue;
     }
     std::vector<TaskItem> items = read_items(task, config.eval.data.root);
@@ -194,8 +200,8 @@ std::string show_prompts(const EvalInputs& inputs, int64_t count) {
   std::string text;
   std::vector<int64_t> shown(inputs.tasks.size(), 0);
   for (const EvalItem& item : inputs.items) {
-    if (shown[item.task]++ >= count) continue;
     const Task& task = inputs.tasks[item.task];
+    if (task.kind == TaskKind::kPerplexity || shown[item.task]++ >= count) continue;
     text += fmt::format("--- {} {}\n{}\n", task.name, printable(item.item.id),
                         readable(prompt_ids(inputs, item), *inputs.tokenizer));
     if (task.kind == TaskKind::kChoice) {

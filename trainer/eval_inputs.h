@@ -19,7 +19,7 @@ namespace spt {
 
 struct EvalItem {
   size_t task = 0;  // of EvalInputs::tasks
-  TaskItem item;
+  TaskItem item;    // of a corpus: its id is the row, and nothing else is there
   std::optional<std::string> given_role;
   int64_t tokens = 0;  // that the model reads of it, with the examples in front
 };

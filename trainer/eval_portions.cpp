@@ -18,15 +18,17 @@ std::vector<Portion> portions_of(const EvalInputs& inputs, const std::set<Sample
   std::vector<size_t> answers;
   int64_t left = 0, shared = 0;  // of the last portion
   const std::string* shots = nullptr;
+  size_t task_of_pass = inputs.tasks.size();
   for (size_t i = 0; i < inputs.items.size(); ++i) {
     const EvalItem& item = inputs.items[i];
     const Task& task = inputs.tasks[item.task];
     if (known.contains({task.name, item.item.id})) continue;
-    if (task.kind != TaskKind::kChoice) {
+    if (task.kind != TaskKind::kChoice && task.kind != TaskKind::kPerplexity) {
       answers.push_back(i);
       continue;
     }
-    if (shots != &shots_of(inputs, item)) {
+    if (shots != &shots_of(inputs, item) || task_of_pass != item.task) {
+      task_of_pass = item.task;
       shots = &shots_of(inputs, item);
       shared = shots_tokens(inputs, item);
       left = 0;

@@ -74,7 +74,6 @@ class Evaluation {
     load_pretrained(model_, config_.model.path);
     if (config_.eval.deterministic) make_deterministic(model_);
     const Clock::time_point begin = Clock::now();
-    measure_corpora();
     measured_ = measure_items(model_, inputs_, config_.eval, runtime_, mesh_, {journal_folder(), identity_}, known_);
     seconds_ = std::chrono::duration<double>(Clock::now() - begin).count();
     watch_collectives(0, "");  // a rank with short items waits for the others, maybe for hours
@@ -107,11 +106,6 @@ class Evaluation {
     return true;
   }
 
-  void measure_corpora() {
-    for (size_t task = 0; task < inputs_.tasks.size(); ++task)
-      if (inputs_.corpora[task]) losses_[task] = example_losses(model_, *inputs_.corpora[task], mesh_);
-  }
-
   bool any_stopped() {
     at::Tensor any = at::full({}, int64_t{measured_.stopped}, at::kLong);
     runtime_.host_world().all_reduce(any, Reduce::kMax);
@@ -136,20 +130,16 @@ class Evaluation {
                             {"tasks", ordered_json::object()}};
     for (size_t i = 0; i < inputs_.tasks.size(); ++i) {
       const std::string& name = inputs_.tasks[i].name;
-      std::string lines;
-      if (inputs_.corpora[i]) {
-        results["tasks"][name] = write_losses(i, lines);
-      } else {
-        std::vector<ordered_json> samples;
-        for (const EvalItem& item : inputs_.items) {
-          if (item.task != i) continue;
-          samples.push_back(*by_key.at({name, item.item.id}));
-          samples.back().erase("task");
-          lines += samples.back().dump() + "\n";
-        }
-        results["tasks"][name] = summarise(inputs_.tasks[i], samples);
-        if (config_.eval.shots > 0) results["tasks"][name]["shots"] = config_.eval.shots;
+      std::vector<ordered_json> samples;
+      for (const EvalItem& item : inputs_.items) {
+        if (item.task != i) continue;
+        samples.push_back(*by_key.at({name, item.item.id}));
+        samples.back().erase("task");
       }
+      results["tasks"][name] = inputs_.corpora[i] ? summarise_losses(i, samples) : summarise(inputs_.tasks[i], samples);
+      if (config_.eval.shots > 0 && !inputs_.corpora[i]) results["tasks"][name]["shots"] = config_.eval.shots;
+      std::string lines;
+      for (const ordered_json& sample : samples) lines += sample.dump() + "\n";
       write_durable(config_.run.dir / "samples" / (name + ".jsonl"), lines);
       fmt::print("{}\n", describe_result(name, results["tasks"][name]));
     }
@@ -172,16 +162,14 @@ class Evaluation {
     return settings;
   }
 
-  ordered_json write_losses(size_t task, std::string& lines) const {
-    const Perplexity found = perplexity(losses_.at(task));
-    if (!std::isfinite(found.value))
-      throw Failure(fmt::format("{}: the perplexity is {}: the model's weights are damaged, or training diverged",
-                                inputs_.tasks[task].name, found.value));
-    for (const ExampleLoss& loss : losses_.at(task))
-      lines +=
-          json{{"id", inputs_.corpora[task]->id(loss.row)}, {"nll", loss.nll}, {"trained_tokens", loss.trained_tokens}}
-              .dump() +
-          "\n";
+  // Puts the corpus's ids in place of its rows.
+  ordered_json summarise_losses(size_t task, std::vector<ordered_json>& samples) const {
+    std::vector<ExampleLoss> losses;
+    for (ordered_json& sample : samples) {
+      losses.push_back({static_cast<int64_t>(losses.size()), sample["nll"].get<double>(), sample["trained_tokens"]});
+      sample["id"] = inputs_.corpora[task]->id(losses.back().row);
+    }
+    const Perplexity found = perplexity(losses);
     return {{"metric", "perplexity"},
             {"value", found.value},
             {"standard_error", found.standard_error},
@@ -194,12 +182,11 @@ class Evaluation {
   Mesh mesh_;
   CausalLm model_;
   at::ScalarType dtype_;
-  std::string identity_;                               // of the evaluation: what its samples depend on
-  std::vector<ordered_json> found_;                    // rank 0: those of the journal, at the end all
-  std::set<SampleKey> known_;                          // measured before
-  MeasuredItems measured_;                             // by this rank
-  std::map<size_t, std::vector<ExampleLoss>> losses_;  // by task
-  double seconds_ = 0;                                 // that this call measured, on rank 0, without loading the model
+  std::string identity_;             // of the evaluation: what its samples depend on
+  std::vector<ordered_json> found_;  // rank 0: those of the journal, at the end all
+  std::set<SampleKey> known_;        // measured before
+  MeasuredItems measured_;           // by this rank
+  double seconds_ = 0;               // that this call measured, on rank 0, without loading the model
 };
 
 }  // namespace

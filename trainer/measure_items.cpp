@@ -19,6 +19,7 @@
 #include "dist/cuda_device.h"
 #include "dist/work_queue.h"
 #include "trainer/eval/eval_journal.h"
+#include "trainer/eval/perplexity.h"
 #include "trainer/eval_samples.h"
 
 namespace spt {
@@ -93,7 +94,7 @@ class Measuring {
 
   MeasuredItems run() {
     std::optional<int64_t> portion;
-    while (go_on() && (portion = queue_.take()) && is_pass(*portion)) score_options(*portion);
+    while (go_on() && (portion = queue_.take()) && is_pass(*portion)) pass(*portion);
     if (portion && !is_pass(*portion)) answer_questions(*portion);
     queue_.close();
     keep_finished(0);
@@ -105,8 +106,24 @@ class Measuring {
  private:
   bool is_pass(int64_t portion) const { return portions_[static_cast<size_t>(portion)].is_pass; }
 
-  void score_options(int64_t portion) {
+  void pass(int64_t portion) {
     const std::vector<size_t>& items = portions_[static_cast<size_t>(portion)].items;
+    if (const auto& corpus = inputs_.corpora[inputs_.items[items[0]].task]) {
+      for (const size_t i : items) {
+        const EvalItem& item = inputs_.items[i];
+        const ExampleLoss loss = example_loss(model_, *corpus, std::stoll(item.item.id));
+        if (!std::isfinite(loss.nll))
+          throw Failure(
+              fmt::format("{}: the perplexity of {} is {}: the model's weights are damaged, or training diverged",
+                          inputs_.tasks[item.task].name, corpus->id(loss.row), loss.nll));
+        keep(loss_sample(inputs_, item, loss));
+      }
+    } else {
+      score_options(items);
+    }
+  }
+
+  void score_options(const std::vector<size_t>& items) {
     std::vector<ChoiceQuestion> questions;
     for (const size_t i : items) questions.push_back(choice_question(inputs_, inputs_.items[i]));
     const auto scores = option_loglikelihoods(model_, questions, config_.deterministic ? nullptr : &shared_);
