@@ -98,12 +98,28 @@ TEST_P(Generation, BatchInvariant_GivesEachExampleItsBits) {
     const std::vector<int64_t> part(all.begin() + begin, all.begin() + end);
     return model_.logits(model_.hidden(at::tensor(part, at::kLong), at::tensor({int64_t{0}, end - begin}, at::kInt)));
   };
+  // The token behind each example, from its cache.
+  const auto steps = [&](const std::vector<size_t>& examples) {
+    std::vector<KvCache> caches(examples.size(), model_.make_cache());
+    std::vector<KvCache*> pointers;
+    for (size_t i = 0; i < examples.size(); ++i) {
+      KvCache* cache = pointers.emplace_back(&caches[i]);
+      const int64_t begin = starts[examples[i]], length = lengths[examples[i]];
+      const std::vector<int64_t> part(all.begin() + begin, all.begin() + begin + length);
+      model_.hidden(at::tensor(part, at::kLong), at::tensor({int64_t{0}, length}, at::kInt), {&cache, 1});
+    }
+    const auto count = static_cast<int64_t>(examples.size());
+    return model_.logits(model_.hidden(at::full({count}, 5, at::kLong), at::arange(count + 1, at::kInt), pointers));
+  };
   const int threads = at::get_num_threads();
   const at::Tensor together = model_.logits(model_.hidden(at::tensor(all, at::kLong), at::tensor(starts, at::kInt)));
+  const at::Tensor steps_together = steps({0, 1, 2, 3, 4});
   for (const int count : {1, 2, 3}) {
     at::set_num_threads(count);
     for (size_t i = 0; i < lengths.size(); ++i)
       EXPECT_TRUE(at::equal(logits(starts[i], starts[i + 1]), together.narrow(0, starts[i], lengths[i]))) << i;
+    for (size_t i = 0; i < lengths.size(); ++i)
+      EXPECT_TRUE(at::equal(steps({i})[0], steps_together[static_cast<int64_t>(i)])) << i;
   }
   at::set_num_threads(threads);
 }
