@@ -102,11 +102,11 @@ class EvalTasksTest(JobTest):
             self.assert_same(alone, self.read(name))
 
     def test_a_rank_that_stands_still_holds_up_only_what_it_has(self):
-        job = self.start_spt(*self.arguments("slow", f"eval.tasks=[{self.shared}/sums.yaml]", "eval.batch_sequences=1", "eval.max_new_tokens=60"), ranks=3)
+        job = self.start_spt(*self.arguments("slow", f"eval.tasks=[{self.shared}/sums.yaml]", "eval.batch_sequences=1", "eval.max_new_tokens=250"), ranks=3)
         journal = self.folder / "slow/journal"
 
         def lines(rank="*"):
-            return sum(max(0, path.read_text().count("\n") - 1) for path in journal.glob(f"rank-*{rank}.jsonl"))
+            return sum(max(0, path.read_text().count("\n") - 1) for path in journal.glob(f"rank-0000{rank}.jsonl"))
 
         wait_until(lambda: job.status is not None or lines(2) >= 1, "a sample of the last rank")
         still = job.pid_of_rank(2)

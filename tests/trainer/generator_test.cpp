@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 
 #include "tests/ranks.h"
