@@ -50,6 +50,9 @@ void check_task(const std::string& name, const Folder& folder) {
 }
 
 OpenTask read_task(const std::string& name, const Folder& a, const Folder& b, bool keep_role) {
+  if (const int64_t of_a = a.results.at(name).shots, of_b = b.results.at(name).shots; of_a != of_b)
+    throw BadInput(fmt::format("task {} was asked behind {} examples in {} and {} in {} (eval.shots)", brief(name),
+                               of_a, a.path.string(), of_b, b.path.string()));
   const std::vector<Sample> of_a = read_samples(a.path, name, a.results.at(name)),
                             of_b = read_samples(b.path, name, b.results.at(name));
   check_same_items(samples_file(a.path, name), of_a, samples_file(b.path, name), of_b);

@@ -19,7 +19,8 @@ struct OpenTask {
 
 // Of the `tasks`, or, where none are named, of all tasks of kind open that one of the folders has. Answers are without
 // their role, or as they were written where `keep_role`. Throws BadInput: as read_results, read_samples and
-// check_same_items; a task that a folder lacks, that has scores, or that is named twice; no task, no sample.
+// check_same_items; a task that a folder lacks, that has scores, that is named twice, or that
+// was asked behind another number of examples; no task, no sample.
 std::vector<OpenTask> read_open_tasks(const std::filesystem::path& a, const std::filesystem::path& b,
                                       const std::vector<std::string>& tasks, bool keep_role);
 

@@ -9,7 +9,7 @@
 namespace spt {
 
 // Of two files' samples of a task, each by id. Throws BadInput naming files and lines: another number of items, an id
-// that one has alone, another prompt, gold, group or number of trained tokens.
+// that one has alone, another prompt, gold, list of options, group or number of trained tokens.
 void check_same_items(const std::filesystem::path& first_file, const std::vector<Sample>& first,
                       const std::filesystem::path& second_file, const std::vector<Sample>& second);
 

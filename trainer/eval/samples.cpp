@@ -84,6 +84,7 @@ Sample read_sample(const json& object, const std::string& where, const TaskResul
     return sample;
   }
   sample.prompt = fields.text("prompt");
+  if (object.contains("options")) sample.options = object["options"].dump();
   if (result.has_scores()) {
     sample.gold = fields.at("gold").dump();
     sample.score = fields.number("score", 1);
@@ -137,7 +138,7 @@ std::map<std::string, TaskResult> read_results(const fs::path& folder) {
       throw BadInput(where + ": a task's name must be a word without /");
     if (!value.is_object()) throw BadInput(fmt::format("{}: is {}, expected an object", where, brief(value)));
     const Fields fields(value, where);
-    found[name] = {fields.text("metric"), fields.count("n")};
+    found[name] = {fields.text("metric"), value.contains("shots") ? fields.count("shots") : 0, fields.count("n")};
   }
   return found;
 }
