@@ -98,8 +98,9 @@ void begin(const fs::path& folder, const JudgeModel& model, Judging& judging) {
 
 void write_judgement(const fs::path& folder, const ordered_json& judged) {
   const fs::path file = folder / "judgement.json";
+  const ordered_json earlier = earlier_tasks(file, judged);
   ordered_json whole = judged;
-  for (const auto& [task, facts] : earlier_tasks(file, judged).items())
+  for (const auto& [task, facts] : earlier.items())
     if (!whole["tasks"].contains(task)) whole["tasks"][task] = facts;
   const std::string text = text_of(whole);
   std::error_code error;

@@ -43,15 +43,19 @@ int64_t count_words(const std::string& text) {
   return static_cast<int64_t>(words_of(text).size());
 }
 
-RecordHeader header_of(const json& header) {
-  RecordHeader read;
-  read.judge = header.at("judge");
-  read.keep_role = header.at("keep_role");
-  read.model.is_checkpoint = header.contains("checkpoint");
-  read.model.name = header.at("model");
-  read.model.settings = header.at("settings");
-  read.model.place = header.at(read.model.is_checkpoint ? "checkpoint" : "endpoint");
-  return read;
+RecordHeader header_of(const json& header, const fs::path& folder) {
+  try {
+    RecordHeader read;
+    read.judge = header.at("judge");
+    read.keep_role = header.at("keep_role");
+    read.model.is_checkpoint = header.contains("checkpoint");
+    read.model.name = header.at("model");
+    read.model.settings = header.at("settings");
+    read.model.place = header.at(read.model.is_checkpoint ? "checkpoint" : "endpoint");
+    return read;
+  } catch (const json::exception& broken) {
+    refuse_journal_line(record_file(folder), kind(), 1, broken.what());
+  }
 }
 
 JournalContent read_record(const fs::path& folder) {
@@ -70,12 +74,7 @@ bool has_record(const fs::path& folder) {
 }
 
 RecordHeader read_record_header(const fs::path& folder) {
-  const JournalContent content = read_record(folder);
-  try {
-    return header_of(content.header);
-  } catch (const json::exception& broken) {
-    refuse_journal_line(record_file(folder), kind(), 1, broken.what());
-  }
+  return header_of(read_record(folder).header, folder);
 }
 
 Judging::Judging(JudgingOptions options, const Judge& judge)
@@ -114,7 +113,7 @@ void Judging::take_record(const fs::path& folder, const JudgeModel& model) {
   if (const std::string differs = differing_keys(content.header, source(model)); !differs.empty())
     throw BadInput(fmt::format("{}: is of another judging (what differs: {}): {}", record_file(folder).string(),
                                differs, kind().way_out));
-  model_ = read_record_header(folder).model;
+  model_ = header_of(content.header, folder).model;
   take_lines(record_file(folder), content.answers);
 }
 
@@ -125,7 +124,7 @@ void Judging::begin(const fs::path& folder, const JudgeModel& model) {
   journal_ = std::make_unique<Journal>(
       path, kind(), source(model),
       json{{"judge", judge_.name()}, {model.is_checkpoint ? "checkpoint" : "endpoint", model.place}}, false);
-  model_ = header_of(journal_->header()).model;
+  model_ = header_of(journal_->header(), folder).model;
   take_lines(path, journal_->found());
 }
 
