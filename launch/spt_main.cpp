@@ -46,6 +46,7 @@ int run(int argc, char** argv) {
   spt::add_train(app, action);
   spt::add_generate(app, action);
   spt::add_eval(app, action);
+  spt::add_judge(app, action);
   spt::add_compare(app, action);
   try {
     app.parse(argc, argv);

@@ -74,19 +74,24 @@ class Fields {
   std::string where_;
 };
 
-Sample read_sample(const json& object, const std::string& where, bool is_perplexity) {
+Sample read_sample(const json& object, const std::string& where, const TaskResult& result) {
   const Fields fields(object, where);
   Sample sample;
   sample.id = fields.text("id");
-  if (is_perplexity) {
+  if (result.is_perplexity()) {
     sample.score = fields.number("nll", 1e300);
     sample.trained_tokens = fields.count("trained_tokens");
     return sample;
   }
   sample.prompt = fields.text("prompt");
-  sample.gold = fields.at("gold").dump();
   if (object.contains("options")) sample.options = object["options"].dump();
-  sample.score = fields.number("score", 1);
+  if (result.has_scores()) {
+    sample.gold = fields.at("gold").dump();
+    sample.score = fields.number("score", 1);
+  } else {
+    sample.output = fields.text("output");
+    sample.answer = fields.text("answer");
+  }
   if (object.contains("group") && !object["group"].is_null()) sample.group = fields.text("group");
   return sample;
 }
@@ -99,9 +104,7 @@ void check_unique_ids(const std::vector<Sample>& samples, const fs::path& file) 
   throw BadInput(fmt::format("{}:{}: the id {} stands in line {} too", file.string(), second, brief(twice->id), first));
 }
 
-}  // namespace
-
-std::map<std::string, TaskResult> read_results(const fs::path& folder) {
+json parse_results(const fs::path& folder) {
   std::error_code error;
   if (!fs::is_directory(folder, error))
     throw BadInput(fmt::format("{}: is no folder; expected an evaluation folder: spt eval's run.dir", folder.string()));
@@ -111,7 +114,20 @@ std::map<std::string, TaskResult> read_results(const fs::path& folder) {
         fmt::format("{}: is not there: {} is no evaluation folder (spt eval's run.dir), or its evaluation has not "
                     "finished",
                     file.string(), folder.string()));
-  const json results = parse_object(read_file(file), file.string());
+  return parse_object(read_file(file), file.string());
+}
+
+}  // namespace
+
+std::string evaluation_of(const fs::path& folder) {
+  const json results = parse_results(folder);
+  return results.contains("evaluation") && results["evaluation"].is_string() ? results["evaluation"].get<std::string>()
+                                                                             : "";
+}
+
+std::map<std::string, TaskResult> read_results(const fs::path& folder) {
+  const fs::path file = folder / "results.json";
+  const json results = parse_results(folder);
   const json& tasks = Fields(results, file.string()).at("tasks");
   if (!tasks.is_object())
     throw BadInput(fmt::format("{}: \"tasks\" is {}, expected an object", file.string(), brief(tasks)));
@@ -143,7 +159,7 @@ std::vector<Sample> read_samples(const fs::path& folder, const std::string& task
   int64_t line = 0;
   for (std::string text; std::getline(file, text);) {
     const std::string where = fmt::format("{}:{}", path.string(), ++line);
-    samples.push_back(read_sample(parse_object(text, where), where, result.is_perplexity()));
+    samples.push_back(read_sample(parse_object(text, where), where, result));
     samples.back().line = line;
   }
   if (file.bad() || !file.eof()) throw BadInput(fmt::format("{}: cannot be read", path.string()));

@@ -1,9 +1,10 @@
 // Reads what spt eval wrote: an evaluation folder's results.json and samples/TASK.jsonl.
 //
-//   results.json         {"tasks": {TASK: {"metric", "n", "shots", …}}}; without "shots" 0
+//   results.json         {"evaluation", "tasks": {TASK: {"metric", "n", "shots", …}}}; without "shots" 0
 //   samples/TASK.jsonl   {"id", "prompt", "gold", "score", "group", "options"}, one object a line; the last two may be
 //                        missing or null;
-//                        of a task whose metric is perplexity {"id", "nll", "trained_tokens"}
+//                        of a task whose metric is perplexity {"id", "nll", "trained_tokens"}; of open questions
+//                        (metric none) {"id", "prompt", "output", "answer", "group"}
 //
 // Other fields are ignored.
 #pragma once
@@ -21,6 +22,7 @@ struct Sample {
   int64_t line = 0;  // of its file, from 1
   std::string id;
   std::string prompt, gold, options;  // the last two as JSON text; all empty of a perplexity task
+  std::string output, answer;         // of an open question: as the model wrote it, and without its role
   std::optional<std::string> group;
   double score = 0;            // 0 to 1; of a perplexity task Σ −log p over the trained tokens
   int64_t trained_tokens = 1;  // 1 where the task is no perplexity; 0: nothing was measured
@@ -37,6 +39,10 @@ struct TaskResult {
 // The tasks of results.json. Throws BadInput naming the file: no such folder, no results.json (eval
 // writes it last: the evaluation has not finished), or another form.
 std::map<std::string, TaskResult> read_results(const std::filesystem::path& folder);
+
+// What results.json says that its samples depend on, as one SHA-256; empty where it says nothing. Errors as
+// read_results.
+std::string evaluation_of(const std::filesystem::path& folder);
 
 std::filesystem::path samples_file(const std::filesystem::path& folder, const std::string& task);
 
