@@ -163,7 +163,9 @@ ordered_json item_facts(const AnsweredSample& sample) {
     const json gold = json::parse(sample.gold, nullptr, false);
     facts["gold"] = printable(gold.is_string() ? gold.get<std::string>() : sample.gold);
   }
-  for (const std::string& option : sample.options) facts["options"].push_back(printable(option));
+  if (!sample.options.empty())
+    for (const json& option : json::parse(sample.options, nullptr, false))
+      facts["options"].push_back(printable(option.is_string() ? option.get<std::string>() : option.dump()));
   return facts;
 }
 

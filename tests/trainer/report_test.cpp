@@ -69,7 +69,7 @@ TEST(RoleStatistics, CountRolesOfTheModelsOwn) {
 }
 
 TEST(Scores, HaveNoIntervalWhereResamplesTellNothing) {
-  const TaskResult result = {"exact_match", 3};
+  const TaskResult result = {.metric = "exact_match", .shots = 0, .n = 3};
   const auto score = [&](const std::vector<double>& scores) {
     std::vector<PairedItem> items;
     for (size_t i = 0; i < scores.size(); ++i) items.push_back({std::to_string(i), std::nullopt, scores[i], 0});

@@ -36,6 +36,7 @@ class SameItems {
     };
     compare("prompt", first.prompt, second.prompt);
     compare("gold", first.gold, second.gold);
+    compare("list of options", first.options, second.options);
     compare("group", brief(first.group ? nlohmann::json(*first.group) : nlohmann::json()),
             brief(second.group ? nlohmann::json(*second.group) : nlohmann::json()));
     compare("number of trained tokens", std::to_string(first.trained_tokens), std::to_string(second.trained_tokens));

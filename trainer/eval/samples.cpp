@@ -67,27 +67,15 @@ Sample read_sample(const json& object, const std::string& where, const TaskResul
   if (object.contains("group") && !object["group"].is_null()) sample.group = fields.text("group");
   if (!result.has_scores()) return sample;
   sample.gold = fields.at("gold").dump();
+  if (object.contains("options")) sample.options = object["options"].dump();
   sample.score = fields.number("score", 1);
   return sample;
 }
 
-// The numbers of a list, and the texts; other elements are left out.
-std::vector<double> numbers_of(const json& list) {
-  std::vector<double> numbers;
-  for (const json& value : list)
-    if (value.is_number()) numbers.push_back(value.get<double>());
-  return numbers;
-}
-std::vector<std::string> texts_of(const json& list) {
-  std::vector<std::string> texts;
-  for (const json& value : list)
-    if (value.is_string()) texts.push_back(value.get<std::string>());
-  return texts;
-}
-
 AnsweredSample read_answered(const json& object, const std::string& where, const TaskResult& result) {
   const Fields fields(object, where);
-  AnsweredSample sample{read_sample(object, where, result), {}, {}, {}, {}, {}, {}, {}, {}, {}, {}};
+  AnsweredSample sample;
+  static_cast<Sample&>(sample) = read_sample(object, where, result);
   const auto text = [&](const char* key) -> std::optional<std::string> {
     if (!object.contains(key) || object[key].is_null()) return std::nullopt;
     return fields.text(key);
@@ -106,8 +94,11 @@ AnsweredSample read_answered(const json& object, const std::string& where, const
   sample.asks_for_extraction = object.contains("extracted");
   sample.cut = flag("cut");
   sample.outcome = text("outcome");
-  if (object.contains("options")) sample.options = texts_of(object["options"]);
-  if (object.contains("loglikelihoods")) sample.loglikelihoods = numbers_of(object["loglikelihoods"]);
+  if (object.contains("loglikelihoods"))
+    for (const json& value : object["loglikelihoods"]) {
+      if (!value.is_number()) fields.fail(fmt::format("\"loglikelihoods\" has {}, expected numbers", brief(value)));
+      sample.loglikelihoods.push_back(value.get<double>());
+    }
   return sample;
 }
 
@@ -172,7 +163,7 @@ std::map<std::string, TaskResult> read_results(const fs::path& folder) {
       throw BadInput(where + ": a task's name must be a word without /");
     if (!value.is_object()) throw BadInput(fmt::format("{}: is {}, expected an object", where, brief(value)));
     const Fields fields(value, where);
-    found[name] = {fields.text("metric"), fields.count("n")};
+    found[name] = {fields.text("metric"), value.contains("shots") ? fields.count("shots") : 0, fields.count("n")};
   }
   return found;
 }

@@ -1,9 +1,9 @@
 // Reads what spt eval wrote: an evaluation folder's results.json and samples/TASK.jsonl.
 //
-//   results.json         {"tasks": {TASK: {"metric", "n", …}}}
-//   samples/TASK.jsonl   {"id", "prompt", "gold", "score", "group"}, one object a line; "group" may be missing or null;
-//                        of a task without scores neither "gold" nor "score"; of one whose metric is perplexity
-//                        {"id", "nll", "trained_tokens"}
+//   results.json         {"tasks": {TASK: {"metric", "n", "shots", …}}}; without "shots" 0
+//   samples/TASK.jsonl   {"id", "prompt", "gold", "score", "group", "options"}, one object a line; the last two may be
+//                        missing or null; of a task without scores neither "gold" nor "score";
+//                        of one whose metric is perplexity {"id", "nll", "trained_tokens"}
 //
 // Other fields are ignored.
 #pragma once
@@ -20,7 +20,8 @@ namespace spt {
 struct Sample {
   int64_t line = 0;  // of its file, from 1
   std::string id;
-  std::string prompt, gold;  // gold as JSON text; both empty of a perplexity task, gold of one without scores
+  // The last two as JSON text; all empty of a perplexity task, gold of one without scores.
+  std::string prompt, gold, options;
   std::optional<std::string> group;
   double score = 0;            // 0 to 1; of a perplexity task Σ −log p over the trained tokens
   int64_t trained_tokens = 1;  // 1 where the task is no perplexity; 0: nothing was measured
@@ -28,7 +29,8 @@ struct Sample {
 
 struct TaskResult {
   std::string metric;
-  int64_t n = 0;  // samples that count: all, or those with a trained token
+  int64_t shots = 0;  // worked examples in front of each question
+  int64_t n = 0;      // samples that count: all, or those with a trained token
   bool is_perplexity() const { return metric == "perplexity"; }
   bool has_scores() const { return metric != "none"; }  // those of kind open have none
 };
@@ -40,7 +42,6 @@ struct AnsweredSample : Sample {
   bool asks_for_extraction = false;  // then no `extracted` is an answer in which nothing was found
   std::optional<bool> cut;           // by the limit of new tokens
   std::optional<std::string> outcome;
-  std::vector<std::string> options;
   std::vector<double> loglikelihoods;  // of the options
 };
 
