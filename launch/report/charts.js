@@ -6,7 +6,7 @@ const drawn = [];  // {node, figure}: figure(colours) gives {data, layout}
 function colours() {
   const style = getComputedStyle(document.documentElement);
   const of = (name) => style.getPropertyValue(`--${name}`).trim();
-  return { text: of("text"), quiet: of("quiet"), line: of("line"), strong: of("strong-line"), ground: of("ground"), tie: of("tie"),
+  return { text: of("text"), quiet: of("quiet"), line: of("line"), strong: of("strong-line"), ground: of("ground"), of,
            arm: (i) => of(`arm-${i % 6}`) };
 }
 
@@ -29,11 +29,11 @@ function draw({ node, figure }, width) {
                                    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] });
 }
 
-// A figure with a caption; it is drawn when it is in the page.
-function chart(caption, figure) {
+// A figure with a caption and what stands below that; it is drawn when it is in the page.
+function chart(caption, figure, below = null) {
   const node = make("div", { class: "chart", role: "img", "aria-label": caption });
   drawn.push({ node, figure });
-  return make("figure", null, make("figcaption", null, caption), node);
+  return make("figure", null, make("figcaption", null, caption), ...(below ? [below] : []), node);
 }
 
 function draw_all() {
@@ -42,10 +42,10 @@ function draw_all() {
 
 function watch_colours() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw_all);
-  const paper = 680;  // pixels of a sheet between its margins
+  const paper = 680, half = 330;  // pixels of a sheet between its margins
   addEventListener("beforeprint", () => {
     for (const folded of document.querySelectorAll("details")) folded.open = true;
-    drawn.forEach((entry) => draw(entry, paper));
+    drawn.forEach((entry) => draw(entry, entry.node.closest(".charts") ? half : paper));
   });
   addEventListener("afterprint", draw_all);
 }
@@ -113,17 +113,19 @@ function dot_chart(caption, rows, marks, points, { xaxis, right = null, zero = f
   });
 }
 
-// Bars of shares that make one together. rows: names; parts: [{name, colour(c), ink(c), shares: [one a row]}].
+// Bars of shares that make one together. rows: names; parts: [{name, colour: of the style, is_dark, shares: [one a row]}];
+// `right`: a text a row.
 function stacked_chart(caption, rows, parts, right) {
+  const legend = make("ul", { class: "legend" }, ...parts.map((part) =>
+    make("li", null, make("span", { class: "box", style: { borderTopColor: `var(--${part.colour})` } }), part.name)));
   return chart(caption, (c) => ({
     data: [...parts.map((part) => ({
       type: "bar", orientation: "h", name: plain_text(part.name), x: part.shares, y: rows.map((_, i) => -i), width: 0.62,
-      marker: { color: part.colour(c), line: { color: c.ground, width: 1 } }, text: part.shares.map((share) => (share < 0.04 ? "" : percent(share))),
-      textposition: "inside", insidetextanchor: "middle", insidetextfont: { color: part.ink(c) }, textangle: 0,
+      marker: { color: c.of(part.colour), line: { color: c.ground, width: 1 } }, text: part.shares.map((share) => (share < 0.04 ? "" : percent(share))),
+      textposition: "inside", insidetextanchor: "middle", insidetextfont: { color: part.is_dark ? c.ground : c.text }, textangle: 0,
       hovertemplate: "%{x:.1%}<extra>%{fullData.name}</extra>",
     })), RIGHT_TRACE],
-    layout: { barmode: "stack", height: rows_height(rows.length, 1) + 46, xaxis: { range: [0, 1], tickformat: ".0%", fixedrange: true },
-              yaxis: rows_axis(rows), yaxis2: right_axis(rows, right), showlegend: true, legend: { orientation: "h", y: -0.28 / Math.max(1, rows.length / 3), traceorder: "normal" },
-              margin: { l: 20, r: 20, t: 6, b: 60 } },
-  }));
+    layout: { barmode: "stack", height: rows_height(rows.length, 1), xaxis: { range: [0, 1], tickformat: ".0%", fixedrange: true }, yaxis: rows_axis(rows),
+              yaxis2: right_axis(rows, right), margin: { l: 20, r: 20, t: 6, b: 40 } },
+  }), legend);
 }

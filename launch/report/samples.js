@@ -19,7 +19,7 @@ class Samples {
     this.filter = "all";
     this.words = "";
     this.page = 0;
-    this.list = make("div", { "aria-live": "polite" });
+    this.list = make("div", { class: "list", "aria-live": "polite" });
     this.count = make("span", { class: "quiet", id: "sample-count" });
     this.back = make("button", { type: "button", onclick: () => this.turn(-1) }, "← Previous");
     this.next = make("button", { type: "button", onclick: () => this.turn(1) }, "Next →");
@@ -118,7 +118,7 @@ class Samples {
     if (page === this.page) return;
     this.page = page;
     this.show();
-    this.controls.scrollIntoView({ block: "start", behavior: "auto" });
+    this.controls.scrollIntoView({ block: "start", behavior: "instant" });
   }
 
   key(event) {
@@ -126,7 +126,7 @@ class Samples {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     if (event.key === "/" && !typing) {
       event.preventDefault();
-      this.controls.scrollIntoView({ block: "start", behavior: "auto" });
+      this.controls.scrollIntoView({ block: "start", behavior: "instant" });
       this.search.focus({ preventScroll: true });
     } else if (event.key === "Escape" && document.activeElement === this.search) {
       this.search.blur();

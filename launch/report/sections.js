@@ -280,14 +280,13 @@ function judge_chart(judgement) {
       right.push(`${with_interval(shares.win)} · ${with_interval(shares.lose)}`);
     }
   if (!rows.length) return null;
-  const ink = (c) => c.ground;
   // The arms' colours, unless both sides are of one.
   const [a, b] = [judgement.a_side, judgement.b_side].map((side) => (side === null ? null : D.evaluations[side].arm));
   const [arm_a, arm_b] = a === null || b === null || a === b ? [0, 1] : [a, b];
   return stacked_chart(`${judgement.a} against ${judgement.b}, judged by ${judgement.judge}`, rows, [
-    { name: `${judgement.a} is better`, shares: win, colour: (c) => c.arm(arm_a), ink },
-    { name: "tie", shares: tie, colour: (c) => c.tie, ink: (c) => c.text },
-    { name: `${judgement.b} is better`, shares: lose, colour: (c) => c.arm(arm_b), ink },
+    { name: `${judgement.a} is better`, shares: win, colour: `arm-${arm_a % 6}`, is_dark: true },
+    { name: "tie", shares: tie, colour: "tie", is_dark: false },
+    { name: `${judgement.b} is better`, shares: lose, colour: `arm-${arm_b % 6}`, is_dark: true },
   ], right);
 }
 
