@@ -141,8 +141,7 @@ ordered_json judgement_facts(const ReportJudgement& judgement) {
   return facts;
 }
 
-// ---- samples
-// ---------------------------------------------------------------------------------------------------------
+// ---- samples --------------------------------------------------------------------------------------------------------
 
 // The places of a task's samples that are shown, ascending.
 std::vector<size_t> shown_places(const std::vector<AnsweredSample>& samples, std::optional<int64_t> most) {
@@ -223,8 +222,7 @@ std::string sample_blocks(const Report& report, std::optional<int64_t> most, ord
   return blocks;
 }
 
-// ---- the page
-// --------------------------------------------------------------------------------------------------------
+// ---- the page -------------------------------------------------------------------------------------------------------
 
 // Nothing is loaded from anywhere; scripts run by their hashes. Styles are open because the charts' library sets them.
 std::string policy(std::initializer_list<std::string_view> scripts) {

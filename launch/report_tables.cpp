@@ -39,18 +39,11 @@ Cell cell_of(const Json& value) {
   return value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-// ---- runs
-// ------------------------------------------------------------------------------------------------------------
-
-// The value at a JSON pointer, or null.
-json at_path(const json& object, const char* pointer) {
-  const json::json_pointer path(pointer);
-  return object.is_object() && object.contains(path) ? object.at(path) : json();
-}
+// ---- runs -----------------------------------------------------------------------------------------------------------
 
 // The different values of a field of the manifest's ranks.
-Cell of_ranks(const json& manifest, const char* field) {
-  const json ranks = at_path(manifest, "/ranks");
+Cell of_ranks(const TrainingFacts& training, const char* field) {
+  const json ranks = training.in_manifest("/ranks");
   std::set<std::string> values;
   if (ranks.is_array())
     for (const json& rank : ranks)
@@ -58,16 +51,6 @@ Cell of_ranks(const json& manifest, const char* field) {
         values.insert(rank[field].is_string() ? rank[field].get<std::string>() : rank[field].dump());
   if (values.empty()) return {};
   return fmt::format("{}", fmt::join(values, ", "));
-}
-
-Cell joined(std::initializer_list<json> values, const char* form) {
-  std::vector<std::string> texts;
-  for (const json& value : values) {
-    if (value.is_null()) return {};
-    texts.push_back(value.is_string() ? value.get<std::string>() : value.dump());
-  }
-  return texts.size() == 1 ? fmt::format(fmt::runtime(form), texts[0])
-                           : fmt::format(fmt::runtime(form), texts[0], texts[1]);
 }
 
 struct RunFact {
@@ -84,7 +67,7 @@ Cell config_value(const TrainingFacts& training, const char* key) {
 }
 
 Cell steps_of(const TrainingFacts& training) {
-  const json steps = at_path(training.manifest, "/steps");
+  const json steps = training.in_manifest("/steps");
   const int64_t done = training.rows.empty() ? 0 : training.rows.back().step;
   return steps.is_null() ? Cell(done) : Cell(fmt::format("{} of {}", done, steps.dump()));
 }
@@ -98,28 +81,22 @@ Cell last_valid_loss(const TrainingFacts& training) {
 const RunFact kRunFacts[] = {
     {"base model", [](const TrainingFacts& t) { return config_value(t, "model.path"); }},
     {"training corpus", [](const TrainingFacts& t) { return config_value(t, "data.train"); }},
-    {"seed", [](const TrainingFacts& t) { return cell_of(at_path(t.manifest, "/seed")); }},
+    {"seed", [](const TrainingFacts& t) { return cell_of(t.in_manifest("/seed")); }},
     {"steps", steps_of},
     {"last loss", [](const TrainingFacts& t) { return t.rows.empty() ? Cell() : Cell(t.rows.back().loss); }},
     {"last valid loss", last_valid_loss},
     {"begun", [](const TrainingFacts& t) { return t.begun.empty() ? Cell() : Cell(t.begun); }},
     {"last entry in the log", [](const TrainingFacts& t) { return t.ended.empty() ? Cell() : Cell(t.ended); }},
-    {"program",
-     [](const TrainingFacts& t) {
-       return joined({at_path(t.manifest, "/program/version"), at_path(t.manifest, "/program/git_commit")},
-                     "spt {} ({})");
-     }},
-    {"libtorch", [](const TrainingFacts& t) { return cell_of(at_path(t.manifest, "/program/libraries/libtorch")); }},
-    {"ranks",
-     [](const TrainingFacts& t) {
-       return joined({at_path(t.manifest, "/mesh/dp"), at_path(t.manifest, "/mesh/tp")}, "dp {} × tp {}");
-     }},
-    {"hosts", [](const TrainingFacts& t) { return of_ranks(t.manifest, "host"); }},
-    {"device", [](const TrainingFacts& t) { return of_ranks(t.manifest, "device"); }},
-    {"processor", [](const TrainingFacts& t) { return of_ranks(t.manifest, "cpu"); }},
-    {"threads a rank", [](const TrainingFacts& t) { return of_ranks(t.manifest, "threads"); }},
-    {"corpus sha256", [](const TrainingFacts& t) { return short_hash(at_path(t.manifest, "/corpus_sha256")); }},
-    {"start weights sha256", [](const TrainingFacts& t) { return short_hash(at_path(t.manifest, "/weights_sha256")); }},
+    {"program", [](const TrainingFacts& t) { return Cell(t.program()); }},
+    {"libtorch", [](const TrainingFacts& t) { return cell_of(t.in_manifest("/program/libraries/libtorch")); }},
+    {"data-parallel ranks", [](const TrainingFacts& t) { return cell_of(t.in_manifest("/mesh/dp")); }},
+    {"tensor-parallel ranks", [](const TrainingFacts& t) { return cell_of(t.in_manifest("/mesh/tp")); }},
+    {"hosts", [](const TrainingFacts& t) { return of_ranks(t, "host"); }},
+    {"device", [](const TrainingFacts& t) { return of_ranks(t, "device"); }},
+    {"processor", [](const TrainingFacts& t) { return of_ranks(t, "cpu"); }},
+    {"threads a rank", [](const TrainingFacts& t) { return of_ranks(t, "threads"); }},
+    {"corpus sha256", [](const TrainingFacts& t) { return short_hash(t.in_manifest("/corpus_sha256")); }},
+    {"start weights sha256", [](const TrainingFacts& t) { return short_hash(t.in_manifest("/weights_sha256")); }},
 };
 
 bool is_empty(const std::vector<Cell>& row) {
@@ -178,8 +155,7 @@ Table settings_table(const Report& report) {
   return table;
 }
 
-// ---- scores
-// ----------------------------------------------------------------------------------------------------------
+// ---- scores ---------------------------------------------------------------------------------------------------------
 
 // A task's score of an evaluation, of the mean over tasks where `task` is empty; null where there is none.
 const TaskScore* score_in(const ReportEvaluation& evaluation, const std::string& task) {
@@ -258,8 +234,7 @@ Table differences_table(const Report& report) {
   return table;
 }
 
-// ---- what was written
-// ------------------------------------------------------------------------------------------------
+// ---- what was written -----------------------------------------------------------------------------------------------
 
 // Calls f(evaluation's name, task, statistics) for each task, and, where an evaluation has several, for all of them
 // ("all tasks").
@@ -315,8 +290,7 @@ Table experts_table(const Report& report) {
   return table;
 }
 
-// ---- judgements
-// ------------------------------------------------------------------------------------------------------
+// ---- judgements -----------------------------------------------------------------------------------------------------
 
 template <class T>
 Cell cell_of(const std::optional<T>& value) {

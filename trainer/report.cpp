@@ -118,8 +118,10 @@ class Collector {
   void compare_runs() {
     const size_t baselines = report_.options.baseline.size(), first = report_.runs.size() - baselines;
     if (baselines == 0) {
-      for (size_t run = 0; run + 1 < report_.runs.size(); ++run)
-        for (const auto& [a, b] : matched(run, report_.runs.size() - 1)) add_comparison({a}, {b});
+      if (report_.evaluations.empty()) return;
+      const size_t last = report_.evaluations.back().facts.run;
+      for (size_t run = 0; run < last; ++run)
+        for (const auto& [a, b] : matched(run, last)) add_comparison({a}, {b});
       return;
     }
     // Runs that have one evaluation each belong together whatever its folder is called.

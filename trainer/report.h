@@ -48,9 +48,10 @@ struct Report {
 };
 
 // Compares as `spt compare`: the runs with their baselines pair by pair, as seeds; without baselines each run with the
-// last one. Of runs with several evaluations those in folders of one name are compared, and where each run has one,
-// these. Evaluations with no scored task are not compared. Throws BadInput: as read_report_folders and compare; other
-// items in two evaluations of a task; as many baselines as runs are wanted, or none.
+// last one that has an evaluation. Of runs with several evaluations those in folders of one name are compared, and
+// where each run has one, these. Evaluations with no scored task are not compared. Throws BadInput: as
+// read_report_folders and compare; other items in two evaluations of a task; as many baselines as runs are wanted, or
+// none.
 Report collect_report(const ReportOptions& options);
 
 }  // namespace spt

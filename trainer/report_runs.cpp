@@ -144,9 +144,19 @@ void add_folder(const fs::path& path, ReportFolders& found) {
 }  // namespace
 
 bool TrainingFacts::is_unfinished() const {
-  const auto steps = manifest.is_object() ? manifest.find("steps") : manifest.end();
-  if (!manifest.is_object() || steps == manifest.end() || !steps->is_number_integer()) return false;
-  return rows.empty() || rows.back().step < steps->get<int64_t>();
+  const json steps = in_manifest("/steps");
+  return steps.is_number_integer() && (rows.empty() || rows.back().step < steps.get<int64_t>());
+}
+
+json TrainingFacts::in_manifest(const char* pointer) const {
+  const json::json_pointer path(pointer);
+  return manifest.is_object() && manifest.contains(path) ? manifest.at(path) : json();
+}
+
+std::string TrainingFacts::program() const {
+  const json version = in_manifest("/program/version"), commit = in_manifest("/program/git_commit");
+  if (!version.is_string() || !commit.is_string()) return {};
+  return fmt::format("spt {} ({})", version.get<std::string>(), commit.get<std::string>());
 }
 
 ReportFolders read_report_folders(const std::vector<fs::path>& folders) {

@@ -22,6 +22,9 @@ struct TrainingFacts {
   std::optional<std::string> user;  // who is at work in the folder (trainer/run_lock.h)
   // Where the manifest says how long the run is and its rows do not reach it.
   bool is_unfinished() const;
+  // What stands at a JSON pointer of the manifest; null where nothing does.
+  nlohmann::json in_manifest(const char* pointer) const;
+  std::string program() const;  // "spt 0.1.0 (41b92a7)"; empty where the manifest does not say
 };
 
 struct ReportRun {

@@ -18,19 +18,6 @@ using nlohmann::json;
 // Differences that are wanted to be told from chance.
 constexpr double kWanted = 0.05;
 
-std::string program_of(const ReportRun& run) {
-  if (!run.training || !run.training->manifest.is_object()) return {};
-  const json program = run.training->manifest.value("program", json::object());
-  if (!program.is_object()) return {};
-  return fmt::format("{} ({})", program.value("version", "?"), program.value("git_commit", "?"));
-}
-
-std::string weights_of(const ReportRun& run) {
-  if (!run.training || !run.training->manifest.is_object()) return {};
-  const auto found = run.training->manifest.find("weights_sha256");
-  return found != run.training->manifest.end() && found->is_string() ? found->get<std::string>() : "";
-}
-
 class Warnings {
  public:
   explicit Warnings(const Report& report) : report_(report) {}
@@ -40,6 +27,7 @@ class Warnings {
       if (run.training) look_at_training(run);
     for (const auto& path : unended)
       found_.push_back(fmt::format("{}: an evaluation that has not finished; it is left out", path.string()));
+    look_at_evaluated();
     look_at_configurations();
     look_at_settings();
     for (const ReportComparison& comparison : report_.comparisons) look_at_comparison(comparison);
@@ -52,7 +40,7 @@ class Warnings {
     const int64_t step = training.rows.empty() ? 0 : training.rows.back().step;
     if (training.is_unfinished())
       found_.push_back(fmt::format("{}: has not finished, {} of {} steps{}", run.name, step,
-                                   training.manifest["steps"].get<int64_t>(),
+                                   training.in_manifest("/steps").get<int64_t>(),
                                    training.user ? fmt::format("; at work: {}", *training.user) : ""));
     for (const MetricsRow& row : training.rows)
       if (!std::isfinite(row.loss) || !std::isfinite(row.grad_norm)) {
@@ -60,18 +48,29 @@ class Warnings {
                                      std::isfinite(row.loss) ? "the gradient's norm" : "the loss", row.step));
         break;
       }
-    if (program_of(run).find("-dirty") != std::string::npos)
+    if (training.program().find("-dirty") != std::string::npos)
       found_.push_back(fmt::format("{}: was trained by a program with changes that no commit has", run.name));
+  }
+
+  void look_at_evaluated() {
+    std::set<size_t> evaluated;
+    for (const ReportEvaluation& evaluation : report_.evaluations) evaluated.insert(evaluation.facts.run);
+    for (size_t run = 0; run < report_.runs.size(); ++run)
+      if (!evaluated.empty() && !evaluated.contains(run))
+        found_.push_back(
+            fmt::format("{}: has no finished evaluation, so it is compared with nothing", report_.runs[run].name));
   }
 
   void look_at_configurations() {
     std::set<std::string> programs, weights;
     for (const ReportRun& run : report_.runs) {
-      if (const std::string program = program_of(run); !program.empty()) programs.insert(program);
-      if (const std::string hash = weights_of(run); !hash.empty()) weights.insert(hash);
+      if (!run.training) continue;
+      if (const std::string program = run.training->program(); !program.empty()) programs.insert(program);
+      if (const json hash = run.training->in_manifest("/weights_sha256"); hash.is_string())
+        weights.insert(hash.get<std::string>());
     }
     if (programs.size() > 1)
-      found_.push_back(fmt::format("trained by different versions of spt: {}", fmt::join(programs, ", ")));
+      found_.push_back(fmt::format("trained by different programs: {}", fmt::join(programs, ", ")));
     if (weights.size() > 1)
       found_.emplace_back("the runs began with different weights (weights_sha256 of manifest.json)");
     std::vector<std::string> unequal;

@@ -155,6 +155,7 @@ class ReportTest(JobTest):
         report(make_run(self.folder / "run"), a, "--out", self.folder / "mixed")
         data = blocks_of((self.folder / "mixed" / "index.html").read_text())["report"]
         self.assertEqual((len(data["curves"]), [e["name"] for e in data["evaluations"]], data["comparisons"]), (1, ["a"], []))
+        self.assertEqual(data["warnings"], ["run: has no finished evaluation, so it is compared with nothing"])
 
     def test_evaluations_of_one_name_are_compared(self):
         (role,), (plain,) = self.arms(tasks={"gsm8k": 40})
