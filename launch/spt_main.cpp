@@ -48,6 +48,7 @@ int run(int argc, char** argv) {
   spt::add_eval(app, action);
   spt::add_judge(app, action);
   spt::add_compare(app, action);
+  spt::add_report(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

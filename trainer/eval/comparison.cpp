@@ -112,15 +112,6 @@ std::vector<std::string> take_scoreless(std::set<std::string>& tasks, const Side
   return taken;
 }
 
-// A group for all items or for none.
-void check_groups(const std::vector<Sample>& samples, const fs::path& file) {
-  for (const Sample& sample : samples)
-    if (sample.group.has_value() != samples[0].group.has_value())
-      throw BadInput(fmt::format("{}: line {} has a group and line {} has none; all samples have one or none does",
-                                 file.string(), (sample.group ? sample : samples[0]).line,
-                                 (sample.group ? samples[0] : sample).line));
-}
-
 std::vector<PairedItem> paired_items(const std::vector<Sample>& a, const std::vector<Sample>& b) {
   std::vector<PairedItem> items;
   for (size_t i = 0; i < a.size(); ++i)

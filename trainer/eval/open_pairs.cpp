@@ -49,6 +49,20 @@ void check_task(const std::string& name, const Folder& folder) {
                     (folder.path / "results.json").string(), brief(name), brief(found->second.metric)));
 }
 
+// What a judge sees of a folder's answers, in the order of read_samples.
+std::vector<std::string> shown_texts(const std::string& task, const Folder& folder, bool keep_role) {
+  std::vector<std::string> texts;
+  for (const AnsweredSample& sample : read_answered_samples(folder.path, task, folder.results.at(task))) {
+    const auto& text = keep_role ? sample.output : sample.answer;
+    if (!text)
+      throw BadInput(fmt::format("{}:{}: the field \"{}\" is missing, without which nothing can be judged",
+                                 samples_file(folder.path, task).string(), sample.line,
+                                 keep_role ? "output" : "answer"));
+    texts.push_back(trimmed(*text));
+  }
+  return texts;
+}
+
 OpenTask read_task(const std::string& name, const Folder& a, const Folder& b, bool keep_role) {
   if (const int64_t of_a = a.results.at(name).shots, of_b = b.results.at(name).shots; of_a != of_b)
     throw BadInput(fmt::format("task {} was asked behind {} examples in {} and {} in {} (eval.shots)", brief(name),
@@ -60,9 +74,10 @@ OpenTask read_task(const std::string& name, const Folder& a, const Folder& b, bo
   std::vector<size_t> order(of_a.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::sort(order.begin(), order.end(), [&](size_t x, size_t y) { return of_a[x].line < of_a[y].line; });
-  const auto shown = [&](const Sample& sample) { return trimmed(keep_role ? sample.output : sample.answer); };
+  const std::vector<std::string> shown_of_a = shown_texts(name, a, keep_role),
+                                 shown_of_b = shown_texts(name, b, keep_role);
   OpenTask task{name, {}};
-  for (const size_t i : order) task.pairs.push_back({of_a[i].id, of_a[i].prompt, shown(of_a[i]), shown(of_b[i])});
+  for (const size_t i : order) task.pairs.push_back({of_a[i].id, of_a[i].prompt, shown_of_a[i], shown_of_b[i]});
   return task;
 }
 
