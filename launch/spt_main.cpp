@@ -47,6 +47,7 @@ int run(int argc, char** argv) {
   spt::add_generate(app, action);
   spt::add_eval(app, action);
   spt::add_compare(app, action);
+  spt::add_sweep(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
