@@ -37,6 +37,10 @@ std::string shell_word(const std::string& word) {
   return text + "'";
 }
 
+void print_state(const SweepState& state) {
+  fmt::print("{}{}\n{}", aligned_table(sweep_table(state, false)), sweep_summary(state), sweep_failures(state));
+}
+
 void print_commands(const SweepConfig& config, const SweepState& state) {
   const auto print = [](std::vector<std::string> words, const StepState& step) {
     words.insert(words.end(), step.arguments.begin(), step.arguments.end());
@@ -67,11 +71,11 @@ int run_all(const Options& options, const SweepConfig& config, SweepState& state
                 {"file", options.file.string()},
                 {"file_sha256", sha256_file(options.file)}};
   install_stop_handlers();
-  ExitStatus status = run_sweep(config, state);
+  const ExitStatus status = run_sweep(config, state);
+  print_state(state);
   const std::string comparisons = write_comparisons(config, state);
   save_sweep(config.dir, state);
-  fmt::print("{}{}\n{}{}", aligned_table(sweep_table(state, false)), sweep_summary(state), sweep_failures(state),
-             comparisons.empty() ? "" : "\n" + comparisons);
+  if (!comparisons.empty()) fmt::print("\n{}", comparisons);
   if (status == ExitStatus::kStopped)
     spdlog::info("stopped on request; start the same command again to go on");
   else if (status == ExitStatus::kFailure)
@@ -88,7 +92,7 @@ int run(const Options& options, int argc, char** argv) {
   check_points(config, points);
   SweepState state = load_sweep_state(config, points);
   if (options.list) {
-    fmt::print("{}{}\n{}", aligned_table(sweep_table(state, false)), sweep_summary(state), sweep_failures(state));
+    print_state(state);
     return static_cast<int>(ExitStatus::kDone);
   }
   if (options.dry_run) {
