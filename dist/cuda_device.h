@@ -14,5 +14,6 @@ std::string cuda_device_uuid(int index);  // 32 hexadecimal digits
 void set_cuda_device(int index);          // the calling thread's current device
 // The most that libtorch's allocator has held of it since the start.
 int64_t cuda_peak_memory_bytes(int index);
+int64_t cuda_free_memory_bytes();  // on the current device, by all processes' use of it
 
 }  // namespace spt

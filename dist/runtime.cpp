@@ -93,7 +93,9 @@ bool started_by_launcher() {
 }
 
 Runtime::Runtime(const std::shared_ptr<JobEnd>& job_end)
-    : host_world_(std::make_unique<MpiCommunicator>(duplicate_comm(MPI_COMM_WORLD), job_end)), device_(at::kCPU) {
+    : job_end_(job_end),
+      host_world_(std::make_unique<MpiCommunicator>(duplicate_comm(MPI_COMM_WORLD), job_end)),
+      device_(at::kCPU) {
   check_launcher(size());
   watch_collectives(kStartLimitSeconds, "the built-in limit");
   watch_as(rank(), host_name());

@@ -33,7 +33,8 @@ class Runtime {
 
   int rank() const { return host_world_->rank(); }
   int size() const { return host_world_->size(); }
-  const std::vector<std::string>& hosts() const { return hosts_; }  // by world rank
+  const std::vector<std::string>& hosts() const { return hosts_; }     // by world rank
+  const std::shared_ptr<JobEnd>& job_end() const { return job_end_; }  // for waits in dist/
 
   // Collective. Once, or again with the same backend. Chooses the backend for device tensors: auto is NCCL where every
   // rank has a GPU of its own (told apart by UUID), MPI through pinned memory where ranks share one, MPI on the CPU.
@@ -48,6 +49,7 @@ class Runtime {
   // The lowest rank that shares each rank's GPU.
   std::vector<int> gpu_owners();
 
+  std::shared_ptr<JobEnd> job_end_;
   std::unique_ptr<Communicator> host_world_;
   std::unique_ptr<Communicator> world_;
   Backend connected_ = Backend::kAuto;  // what world_ was made for

@@ -48,16 +48,29 @@ train() {
   ./launch/local.sh "$ranks" build/spt train configs/quickstart.yaml run.dir="$out/$1" data.train="$out/records-$1.h5" \
     data.valid="$out/valid-$1.h5" "${overrides[@]}"
 }
+checkpoint_of() {  # the last one of an arm
+  find "$out/$1/checkpoints" -maxdepth 2 -path '*/step-*/hf' | sort | tail -n 1
+}
 answer() {  # both arms write the questions' and the held-out records' answers
   local arm folder name
   for arm in role plain; do
-    folder=$(find "$out/$arm/checkpoints" -maxdepth 2 -path '*/step-*/hf' | sort | tail -n 1)
+    folder=$(checkpoint_of "$arm")
     for name in questions valid; do
       rm -f "$out/$name-$arm.jsonl"
       ./launch/local.sh "$ranks" build/spt generate --model "$folder" --input "configs/samples/$name.jsonl" \
         --out "$out/$name-$arm.jsonl" --max-new-tokens 128 || return
     done
   done
+}
+evaluate() {
+  local arm
+  for arm in role plain; do
+    rm -rf "$out/$arm/eval"
+    ./launch/local.sh "$ranks" build/spt eval configs/quickstart_eval.yaml model.path="$(checkpoint_of "$arm")" run.dir="$out/$arm/eval" || return
+  done
+}
+compare() {
+  build/spt compare "$out/role/eval" "$out/plain/eval" && build/spt report "$out/role" "$out/plain" --out "$out/report" --force
 }
 
 mkdir -p "$out"
@@ -69,6 +82,8 @@ part "prepare" prepare
 part "train the role arm" train role
 part "train the plain arm" train plain
 part "answer unseen questions" answer
+part "evaluate both arms" evaluate
+part "compare them" compare
 job=$((SECONDS - job))
 python3 launch/quickstart_table.py "$out"
-printf '\nThe job took %d s, all %d s. Files: %s\n' "$job" "$SECONDS" "$out"
+printf '\nThe job took %d s, all %d s. Files: %s; the report: %s\n' "$job" "$SECONDS" "$out" "$out/report/index.html"

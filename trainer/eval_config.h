@@ -44,6 +44,7 @@ struct EvalConfig {
     Data data;
     std::optional<int64_t> limit;
     uint64_t seed = 1;
+    int64_t shots = 0;
     std::string chat_template;
     int64_t max_new_tokens = 512, conclusion_tokens = 32;
     int64_t batch_sequences = 32;
@@ -51,6 +52,7 @@ struct EvalConfig {
     std::string role = "self";
     RoleIn role_in = RoleIn::kAssistant;
     std::filesystem::path roles_from;
+    bool deterministic = false;
     bool allow_unsandboxed = false;
 
     template <class F>
@@ -59,15 +61,18 @@ struct EvalConfig {
       f("data", data, "");
       f("limit", limit, "items a task, a sample by seed with the groups of the whole [all]");
       f("seed", seed, "of the sample");
+      f("shots", shots, "worked examples in front of each question, from the task's shots.path");
       f("template", chat_template, "name, file, or none to feed prompts as they are [the model's spt.json, else spt]");
       f("max_new_tokens", max_new_tokens, "of an answer, behind its role");
       f("conclusion_tokens", conclusion_tokens, "behind the task's trigger");
       f("batch_sequences", batch_sequences, "side by side on a data-parallel rank");
       f("batch_tokens", batch_tokens,
-        "in their caches, and of a pass over options [a quarter of free memory; 65,536 on a GPU]");
+        "in their caches, and of a pass over options [a quarter of free memory, of a GPU's half]");
       f("role", role, "self, none, task, generic, other, filler, a text or a file");
       f("role_in", role_in, "where a given role stands: assistant, user or system");
       f("roles_from", roles_from, "for role other and filler: a finished evaluation of the same tasks");
+      f("deterministic", deterministic,
+        "the same bits on any number of dp ranks and threads, in any batch and order; what it costs is logged");
       f("allow_unsandboxed", allow_unsandboxed,
         "kind code where the kernel forbids the sandbox: the model's code then sees your files");
     }
@@ -76,6 +81,7 @@ struct EvalConfig {
         if (value < 1) errors.push_back(fmt::format("{} is {}, must be at least 1", key, value));
       };
       positive("limit", limit.value_or(1));
+      if (shots < 0) errors.push_back(fmt::format("shots is {}, must be at least 0", shots));
       positive("max_new_tokens", max_new_tokens);
       positive("conclusion_tokens", conclusion_tokens);
       positive("batch_sequences", batch_sequences);

@@ -42,14 +42,16 @@ std::unique_ptr<Dataset> open_corpus(const fs::path& file, const Task& task, con
 }
 
 // A question must leave room for an answer, an option must fit as a whole.
-void check_length(const EvalInputs& inputs, const EvalItem& item) {
+void measure_length(const EvalInputs& inputs, EvalItem& item) {
   const Task& task = inputs.tasks[item.task];
   size_t longest = 0;
   if (task.kind == TaskKind::kChoice) {
     const ChoiceQuestion question = choice_question(inputs, item);
     for (const auto& option : question.options) longest = std::max(longest, question.prompt.size() + option.size() - 1);
+    item.tokens = question.tokens();
   } else {
-    longest = inputs.prompter.prompt(item.item.prompt, item.given_role).size() + trigger_ids(inputs, item).size() + 1;
+    longest = prompt_ids(inputs, item).size() + trigger_ids(inputs, item).size() + 1;
+    item.tokens = static_cast<int64_t>(longest);
   }
   if (longest > static_cast<size_t>(inputs.model.max_positions))
     throw BadInput(
@@ -57,14 +59,31 @@ void check_length(const EvalInputs& inputs, const EvalItem& item) {
                     task.name, item.item.id, longest, inputs.model.max_positions));
 }
 
+void check_shots(const EvalInputs& inputs, const EvalItem& item) {
+  const auto& shots = inputs.shots[item.task];
+  if (shots.empty()) return;
+  const Task& task = inputs.tasks[item.task];
+  const auto found = shots.find(item.item.group);
+  if (found == shots.end())
+    throw BadInput(fmt::format("eval.shots: item {} of task {} is of the group {}, of which {} has no example",
+                               item.item.id, task.name, item.item.group, task.shots.path.string()));
+  for (const std::string& prompt : found->second.prompts)
+    if (prompt == item.item.prompt)
+      throw BadInput(fmt::format("eval.shots: item {} of task {} is one of its own examples ({})", item.item.id,
+                                 task.name, task.shots.path.string()));
+}
+
 std::string fingerprint_of(const EvalInputs& inputs, const EvalConfig& config) {
   json facts = {config.eval.max_new_tokens,
                 config.eval.conclusion_tokens,
                 inputs.forbid_role,
+                config.eval.deterministic,
                 inputs.prompter.chat_template() != nullptr ? inputs.prompter.chat_template()->text() : "none",
                 fields_detail::format_any(config.eval.role_in),
                 inputs.tokenizer->sha256()};
   for (const Task& task : inputs.tasks) facts.push_back(dump_fields(task));
+  for (const auto& shots : inputs.shots)
+    for (const auto& [group, examples] : shots) facts.push_back({group, examples.text});
   Sha256 hash;
   hash.update(facts.dump());
   for (const EvalItem& item : inputs.items)
@@ -111,6 +130,7 @@ EvalInputs load_eval_inputs(const EvalConfig& config) {
                     {},
                     {},
                     {},
+                    {},
                     ""};
   for (const std::string& name : config.eval.tasks) {
     const fs::path file = named_config("tasks", name);
@@ -120,29 +140,49 @@ EvalInputs load_eval_inputs(const EvalConfig& config) {
     if (is_known) throw BadInput(fmt::format("{}: another task is called {} too", file.string(), task.name));
     if (task.kind == TaskKind::kCode && inputs.sandboxed) require_sandbox();
     inputs.corpora.emplace_back();
+    inputs.shots.emplace_back();
     inputs.tasks.push_back(task);
     if (task.kind == TaskKind::kPerplexity) {
       inputs.corpora.back() = open_corpus(file, task, config, *inputs.tokenizer, model);
+      for (int64_t row = 0; row < inputs.corpora.back()->size(); ++row) {
+        EvalItem& item = inputs.items.emplace_back();
+        item.task = inputs.tasks.size() - 1;
+        item.item.id = std::to_string(row);
+        item.tokens = inputs.corpora.back()->lengths()[static_cast<size_t>(row)];
+      }
       continue;
     }
     std::vector<TaskItem> items = read_items(task, config.eval.data.root);
+    if (config.eval.shots > 0) inputs.shots.back() = read_shots(task, config.eval.data.root, config.eval.shots);
     if (config.eval.limit) items = sample_items(std::move(items), *config.eval.limit, config.eval.seed);
     const auto given = roles.of(task, items, *inputs.tokenizer);
     for (size_t i = 0; i < items.size(); ++i) {
       inputs.items.push_back({inputs.tasks.size() - 1, std::move(items[i]), given[i]});
-      check_length(inputs, inputs.items.back());
+      check_shots(inputs, inputs.items.back());
+      measure_length(inputs, inputs.items.back());
     }
   }
   inputs.fingerprint = fingerprint_of(inputs, config);
   return inputs;
 }
 
+const std::string& shots_of(const EvalInputs& inputs, const EvalItem& item) {
+  static const std::string kNone;
+  const auto& shots = inputs.shots[item.task];
+  return shots.empty() ? kNone : shots.at(item.item.group).text;
+}
+
+std::vector<int32_t> prompt_ids(const EvalInputs& inputs, const EvalItem& item) {
+  return inputs.prompter.prompt(shots_of(inputs, item) + item.item.prompt, item.given_role);
+}
+
 ChoiceQuestion choice_question(const EvalInputs& inputs, const EvalItem& item) {
   ChoiceQuestion question;
-  question.prompt = inputs.prompter.prompt(item.item.prompt, item.given_role);
+  const std::string text = shots_of(inputs, item) + item.item.prompt;
+  question.prompt = inputs.prompter.prompt(text, item.given_role);
   const bool letters = inputs.tasks[item.task].options.say == OptionSay::kLetter;
   for (size_t i = 0; i < item.item.options.size(); ++i)
-    question.options.push_back(inputs.prompter.option(question.prompt.size(), item.item.prompt, item.given_role,
+    question.options.push_back(inputs.prompter.option(question.prompt.size(), text, item.given_role,
                                                       letters ? option_letter(i) : item.item.options[i]));
   return question;
 }
@@ -160,10 +200,10 @@ std::string show_prompts(const EvalInputs& inputs, int64_t count) {
   std::string text;
   std::vector<int64_t> shown(inputs.tasks.size(), 0);
   for (const EvalItem& item : inputs.items) {
-    if (shown[item.task]++ >= count) continue;
     const Task& task = inputs.tasks[item.task];
+    if (task.kind == TaskKind::kPerplexity || shown[item.task]++ >= count) continue;
     text += fmt::format("--- {} {}\n{}\n", task.name, printable(item.item.id),
-                        readable(inputs.prompter.prompt(item.item.prompt, item.given_role), *inputs.tokenizer));
+                        readable(prompt_ids(inputs, item), *inputs.tokenizer));
     if (task.kind == TaskKind::kChoice) {
       const ChoiceQuestion question = choice_question(inputs, item);
       for (size_t i = 0; i < question.options.size(); ++i)

@@ -1,6 +1,7 @@
 // What an evaluation measures, opened and checked before any weights are read.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,8 +19,9 @@ namespace spt {
 
 struct EvalItem {
   size_t task = 0;  // of EvalInputs::tasks
-  TaskItem item;
+  TaskItem item;    // of a corpus: its id is the row, and nothing else is there
   std::optional<std::string> given_role;
+  int64_t tokens = 0;  // that the model reads of it, with the examples in front
 };
 
 struct EvalInputs {
@@ -29,15 +31,20 @@ struct EvalInputs {
   bool forbid_role = false;
   bool sandboxed = true;  // how code is run
   std::vector<Task> tasks;
-  std::vector<std::unique_ptr<Dataset>> corpora;  // by task; null where it asks questions
-  std::vector<EvalItem> items;                    // of all tasks, in order
-  std::string fingerprint;                        // SHA-256 of all that a sample depends on but the weights
+  std::vector<std::unique_ptr<Dataset>> corpora;    // by task; null where it asks questions
+  std::vector<std::map<std::string, Shots>> shots;  // by task and group; empty where there are none
+  std::vector<EvalItem> items;                      // of all tasks, in order
+  std::string fingerprint;                          // SHA-256 of all that a sample depends on but the weights
 };
 
 // Throws BadInput naming file and line: everything load_task, read_items and GivenRoles refuse; two tasks of one name;
 // a corpus of another tokenizer; an item too long for the model.
 EvalInputs load_eval_inputs(const EvalConfig& config);
 
+// The examples in front of the item's question; "" where there are none.
+const std::string& shots_of(const EvalInputs& inputs, const EvalItem& item);
+// What the model reads: examples, question, a given role.
+std::vector<int32_t> prompt_ids(const EvalInputs& inputs, const EvalItem& item);
 // The prompt's ids with what is behind it, as kind choice scores it.
 ChoiceQuestion choice_question(const EvalInputs& inputs, const EvalItem& item);
 std::vector<int32_t> trigger_ids(const EvalInputs& inputs, const EvalItem& item);  // empty: the task has none

@@ -79,6 +79,13 @@ ordered_json choice_sample(const EvalInputs& inputs, const EvalItem& item, const
   return sample;
 }
 
+ordered_json loss_sample(const EvalInputs& inputs, const EvalItem& item, const ExampleLoss& loss) {
+  return {{"task", inputs.tasks[item.task].name},
+          {"id", item.item.id},
+          {"nll", loss.nll},
+          {"trained_tokens", loss.trained_tokens}};
+}
+
 ordered_json answer_sample(const EvalInputs& inputs, const EvalItem& item, const Answer& answer) {
   const Task& task = inputs.tasks[item.task];
   ordered_json sample = begin_sample(inputs, item);

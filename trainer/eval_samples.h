@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "trainer/eval/answers.h"
+#include "trainer/eval/perplexity.h"
 #include "trainer/eval_inputs.h"
 
 namespace spt {
@@ -15,6 +16,9 @@ namespace spt {
 // character of what is scored).
 nlohmann::ordered_json choice_sample(const EvalInputs& inputs, const EvalItem& item,
                                      const std::vector<double>& loglikelihoods);
+
+// Kind perplexity: task, id (the row), nll, trained_tokens.
+nlohmann::ordered_json loss_sample(const EvalInputs& inputs, const EvalItem& item, const ExampleLoss& loss);
 
 // Kinds generate, code and open: task, id, group, prompt, output, role (the model's own or the given one, else null),
 // role_is_given, answer, tokens, cut; where there is a right answer, conclusion, extracted (null: nothing), rule, gold,

@@ -6,7 +6,8 @@ add_executable(dist_tests
   ${spt_dist_tests}/communicator_test.cpp
   ${spt_dist_tests}/differentiable_test.cpp
   ${spt_dist_tests}/host_threads_test.cpp
-  ${spt_dist_tests}/mesh_test.cpp)
+  ${spt_dist_tests}/mesh_test.cpp
+  ${spt_dist_tests}/work_queue_test.cpp)
 target_link_libraries(dist_tests PRIVATE spt_dist GTest::gmock)
 
 set(spt_mpi_environment "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMP_NUM_THREADS=1")

@@ -274,9 +274,16 @@ class RefusedTest(CompareCase):
         self.refused_with(lambda s: s[1].update(id="q000a"), "b/samples/t.jsonl:2", 'the id "q000a" is not in')
         self.refused_with(lambda s: s[2].update(prompt="Why?"), "a/samples/t.jsonl:3", "b/samples/t.jsonl:3", '"q002" has another prompt')
         self.refused_with(lambda s: s[2].update(gold=2), '"q002" has another gold')
+        self.refused_with(lambda s: s[2].update(options=["x", "y"]), '"q002" has another list of options')
         self.refused_with(lambda s: s[3].update(group="x"), '"q003" has another group')
         self.refused_with(lambda s: [sample.pop("group") for sample in s], '"q000" has another group')
         self.refused_with(lambda s: s[3].update(id="q002"), "b/samples/t.jsonl:4", 'the id "q002" stands in line 3 too')
+
+    def test_other_numbers_of_worked_examples(self):
+        results = json.loads((self.b / "results.json").read_text())
+        results["tasks"]["t"]["shots"] = 5
+        (self.b / "results.json").write_text(json.dumps(results))
+        self.refused(self.a, self.b, says=["task t was asked behind 0 examples in", "5 in", "eval.shots"])
 
     def test_other_numbers_of_items(self):
         fewer = self.evaluation("fewer", t=self.samples[:3])

@@ -101,6 +101,62 @@ class EvalTasksTest(JobTest):
             self.spt(*self.arguments(name, *overrides), ranks=ranks)
             self.assert_same(alone, self.read(name))
 
+    def test_a_rank_that_stands_still_holds_up_only_what_it_has(self):
+        job = self.start_spt(*self.arguments("slow", f"eval.tasks=[{self.shared}/sums.yaml]", "eval.batch_sequences=1", "eval.max_new_tokens=250"), ranks=3)
+        journal = self.folder / "slow/journal"
+
+        def lines(rank="*"):
+            return sum(max(0, path.read_text().count("\n") - 1) for path in journal.glob(f"rank-0000{rank}.jsonl"))
+
+        wait_until(lambda: job.status is not None or lines(2) >= 1, "a sample of the last rank")
+        still = job.pid_of_rank(2)
+        os.kill(still, signal.SIGSTOP)
+        try:  # it holds the question that it answers and the one it asked for ahead
+            wait_until(lambda: lines() >= 22, "all but two samples by the other ranks")
+        finally:
+            os.kill(still, signal.SIGCONT)
+        self.assertEqual(job.finish(), DONE, job.output)
+        samples = [json.loads(line) for line in (self.folder / "slow/samples/sums.jsonl").read_text().splitlines()]
+        self.assertEqual([s["id"] for s in samples], [f"s{i}" for i in range(24)])
+
+    def test_deterministic_evaluations_have_the_same_bits_everywhere(self):
+        runs = {}
+        for name, ranks, overrides in (("one", 1, []), ("three", 3, ["eval.batch_sequences=2"]), ("two", 2, ["eval.batch_tokens=100"])):
+            output = self.spt(*self.arguments(name, "eval.deterministic=true", *overrides), ranks=ranks)
+            self.assertRegex(output, r"eval.deterministic: reading 128 tokens takes [0-9.]+ x as long")
+            runs[name] = self.read(name)
+        self.assertEqual(runs["one"], runs["three"])
+        self.assertEqual(runs["one"], runs["two"])
+
+    def test_worked_examples_stand_in_front(self):
+        with open(self.folder / "shots.jsonl", "w") as out:
+            for i in range(6):
+                out.write(json.dumps({"q": f"Which is the letter {'abcdef'[i]}?", "g": "even" if i % 2 == 0 else "odd", "c": ["this", "that"], "a": i % 2}) + "\n")
+        with open(self.folder / "picks.jsonl", "w") as out:
+            out.write((self.shared / "picks.jsonl").read_text())
+        task = (TASKS["picks"] + "shots: {path: shots.jsonl}\n").replace("name: picks", "name: few")
+        (self.folder / "few.yaml").write_text(task)
+        few = [f"eval.tasks=[{self.folder}/few.yaml]", f"eval.data.root={self.folder}", "eval.shots=2"]
+        shown = self.spt(*self.arguments("x", *few), "--show", 2)
+        self.assertIn("User: Which is the letter a? this\n\nWhich is the letter c? this\n\nWhich of these is number 0?", shown)
+        self.assertIn("User: Which is the letter b? that\n\nWhich is the letter d? that\n\nWhich of these is number 1?", shown)
+        self.spt(*self.arguments("few", *few))
+        self.spt(*self.arguments("again", *few, "eval.batch_tokens=100"), ranks=2)
+        for name in ("few", "again"):
+            self.assertEqual(json.loads((self.folder / name / "results.json").read_text())["settings"]["shots"], 2)
+        rows = [[json.loads(line) for line in (self.folder / name / "samples/few.jsonl").read_text().splitlines()] for name in ("few", "again")]
+        for a, b in zip(*rows):
+            for x, y in zip(a["loglikelihoods"], b["loglikelihoods"]):
+                self.assertAlmostEqual(x, y, delta=1e-5 * max(1, abs(x)))
+        self.spt(*self.arguments("none", *few[:2]))
+        none = [json.loads(line) for line in (self.folder / "none/samples/few.jsonl").read_text().splitlines()]
+        self.assertNotEqual([s["loglikelihoods"] for s in none], [s["loglikelihoods"] for s in rows[0]])
+        output = self.spt(*self.arguments("x", *few, "eval.shots=4"), status=BAD_INPUT)
+        self.assert_one_message(output, "eval.shots is 4, but shots.jsonl has 3 examples")
+        (self.folder / "shots.jsonl").write_text((self.shared / "picks.jsonl").read_text())
+        output = self.spt(*self.arguments("x", *few), status=BAD_INPUT)
+        self.assert_one_message(output, "is one of its own examples")
+
     def test_stopped_and_killed_and_started_on_other_ranks_it_measures_nothing_twice(self):
         long = ["eval.max_new_tokens=250", "eval.batch_sequences=2"]  # so that there is time to stop it
         self.spt(*self.arguments("whole", *long))

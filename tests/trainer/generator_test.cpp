@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 
 #include "tests/ranks.h"
@@ -62,6 +63,68 @@ TEST_P(Generation, OptionsInOnePass_HaveTheLoglikelihoodsOfEachAlone) {
   }
 }
 
+// Examples in front of a question are read once and kept for the next call.
+TEST_P(Generation, OptionsBehindASharedPrefix_HaveTheLoglikelihoodsOfEachAlone) {
+  const auto behind = [](std::vector<int32_t> front, const std::vector<int32_t>& rest) {
+    front.insert(front.end(), rest.begin(), rest.end());
+    return front;
+  };
+  const std::vector<int32_t> one = ids(90, 50), other = behind(ids(20, 50), ids(70, 51));
+  std::vector<std::vector<ChoiceQuestion>> calls = {
+      {{behind(one, ids(5, 1)), {ids(2, 2), ids(3, 3)}}, {behind(one, ids(9, 4)), {ids(1, 5), ids(4, 6), ids(2, 7)}}},
+      {{behind(one, ids(7, 8)), {ids(2, 9), ids(2, 10)}}},
+      {{behind(other, ids(5, 1)), {ids(2, 2), ids(3, 3)}}, {behind(other, ids(3, 4)), {ids(1, 5), ids(4, 6)}}},
+      {{ids(12, 60), {ids(2, 9), ids(2, 10)}}, {one, {ids(2, 9), ids(2, 10)}}}};
+  SharedPrefix shared;
+  for (const auto& questions : calls) {
+    const auto found = option_loglikelihoods(model_, questions, &shared),
+               alone = option_loglikelihoods(model_, questions);
+    for (size_t q = 0; q < questions.size(); ++q)
+      for (size_t o = 0; o < found[q].size(); ++o) EXPECT_NEAR(found[q][o], alone[q][o], 2e-5) << q << " " << o;
+  }
+}
+
+// Bits, not digits: what stands beside an example and how many threads there are does not show.
+TEST_P(Generation, BatchInvariant_GivesEachExampleItsBits) {
+  at::NoGradGuard no_grad;
+  model_.set_batch_invariant(true);
+  const std::vector<int64_t> lengths = {37, 1, 20, 64, 3};
+  std::vector<int64_t> all, starts{0};
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    const std::vector<int32_t> some = ids(lengths[i], static_cast<int64_t>(i) + 70);
+    all.insert(all.end(), some.begin(), some.end());
+    starts.push_back(static_cast<int64_t>(all.size()));
+  }
+  const auto logits = [&](int64_t begin, int64_t end) {
+    const std::vector<int64_t> part(all.begin() + begin, all.begin() + end);
+    return model_.logits(model_.hidden(at::tensor(part, at::kLong), at::tensor({int64_t{0}, end - begin}, at::kInt)));
+  };
+  // The token behind each example, from its cache.
+  const auto steps = [&](const std::vector<size_t>& examples) {
+    std::vector<KvCache> caches(examples.size(), model_.make_cache());
+    std::vector<KvCache*> pointers;
+    for (size_t i = 0; i < examples.size(); ++i) {
+      KvCache* cache = pointers.emplace_back(&caches[i]);
+      const int64_t begin = starts[examples[i]], length = lengths[examples[i]];
+      const std::vector<int64_t> part(all.begin() + begin, all.begin() + begin + length);
+      model_.hidden(at::tensor(part, at::kLong), at::tensor({int64_t{0}, length}, at::kInt), {&cache, 1});
+    }
+    const auto count = static_cast<int64_t>(examples.size());
+    return model_.logits(model_.hidden(at::full({count}, 5, at::kLong), at::arange(count + 1, at::kInt), pointers));
+  };
+  const int threads = at::get_num_threads();
+  const at::Tensor together = model_.logits(model_.hidden(at::tensor(all, at::kLong), at::tensor(starts, at::kInt)));
+  const at::Tensor steps_together = steps({0, 1, 2, 3, 4});
+  for (const int count : {1, 2, 3}) {
+    at::set_num_threads(count);
+    for (size_t i = 0; i < lengths.size(); ++i)
+      EXPECT_TRUE(at::equal(logits(starts[i], starts[i + 1]), together.narrow(0, starts[i], lengths[i]))) << i;
+    for (size_t i = 0; i < lengths.size(); ++i)
+      EXPECT_TRUE(at::equal(steps({i})[0], steps_together[static_cast<int64_t>(i)])) << i;
+  }
+  at::set_num_threads(threads);
+}
+
 // A sequence that ends makes room for the next one at once, and a narrow limit of tokens only delays.
 TEST_P(Generation, ContinuousBatches_WriteWhatEachWritesAlone) {
   std::vector<Prompt> prompts;
@@ -73,7 +136,7 @@ TEST_P(Generation, ContinuousBatches_WriteWhatEachWritesAlone) {
   for (const BatchLimits& limits : {BatchLimits{3}, BatchLimits{7}, BatchLimits{7, 40}}) {
     size_t next = 0, ended = 0;
     generate(model_, -1, config, limits,
-             {[&]() -> std::optional<Prompt> {
+             {[&](bool) -> std::optional<Prompt> {
                 return next < prompts.size() ? std::optional(prompts[next++]) : std::nullopt;
               },
               [&](const Prompt& prompt, const Continuation& made) -> std::optional<FollowUp> {
@@ -85,6 +148,24 @@ TEST_P(Generation, ContinuousBatches_WriteWhatEachWritesAlone) {
   }
 }
 
+TEST_P(Generation, PromptsWithACommonBeginning_WriteWhatEachWritesAlone) {
+  std::vector<Prompt> prompts;
+  for (int64_t i = 0; i < 9; ++i) {
+    std::vector<int32_t> prompt = ids(i % 3 == 2 ? 30 : 40, 30 + i % 2);
+    const std::vector<int32_t> rest = ids(i % 4, 80 + i);  // none: a prompt as another one begins, or the same again
+    prompt.insert(prompt.end(), rest.begin(), rest.end());
+    prompts.push_back({std::move(prompt), static_cast<uint64_t>(i)});
+  }
+  SamplingConfig config;
+  config.max_new_tokens = 6;
+  std::vector<std::vector<int32_t>> alone(prompts.size());
+  for (size_t i = 0; i < prompts.size(); ++i)
+    generate(model_, {prompts[i]}, -1, config, 1, [&](size_t, const Continuation& made) { alone[i] = made.ids; });
+  for (const int64_t batch : {1, 4, 9})
+    generate(model_, prompts, -1, config, batch,
+             [&](size_t i, const Continuation& made) { EXPECT_EQ(made.ids, alone[i]) << i; });
+}
+
 TEST_P(Generation, FollowUps_GoOnAsIfTheWholeTextHadBeenThePrompt) {
   SamplingConfig config;
   config.max_new_tokens = 5;
@@ -92,7 +173,7 @@ TEST_P(Generation, FollowUps_GoOnAsIfTheWholeTextHadBeenThePrompt) {
   std::vector<std::vector<int32_t>> made;
   bool begun = false;
   generate(model_, -1, config, {2},
-           {[&]() -> std::optional<Prompt> {
+           {[&](bool) -> std::optional<Prompt> {
               return std::exchange(begun, true) ? std::nullopt : std::optional(Prompt{start, 0});
             },
             [&](const Prompt&, const Continuation& continuation) -> std::optional<FollowUp> {
@@ -116,7 +197,7 @@ TEST_P(Generation, FollowUps_GoOnAsIfTheWholeTextHadBeenThePrompt) {
 TEST_P(Generation, Stop_EndsWithoutFinishing) {
   int steps = 0, ended = 0;
   generate(model_, -1, {}, {1},
-           {[&]() -> std::optional<Prompt> {
+           {[&](bool) -> std::optional<Prompt> {
               return Prompt{ids(4, 1), 0};
             },
             [&](const Prompt&, const Continuation&) -> std::optional<FollowUp> {

@@ -95,6 +95,36 @@ TEST_F(Items, Task_RefusesWhatItsKindLacks) {
               HasSubstr("extract has regular expression '(a'"));
 }
 
+TEST_F(Items, Group_IsWhatItsPatternFinds) {
+  const std::string task = "kind: open\nprompt: \"{q}\"\ngroup: g\ngroup_pattern: '(.+)_test'\n";
+  EXPECT_EQ(read(task, R"({"q":"Q?","g":"law_test"})")[0].group, "law");
+  EXPECT_THAT(refusal(task, R"({"q":"Q?","g":"law"})"), HasSubstr("group_pattern '(.+)_test' finds nothing in 'law'"));
+}
+
+TEST_F(Items, Shots_AreTheFirstExamplesOfEachGroupWithTheirAnswers) {
+  const std::string task =
+      "kind: choice\nprompt: \"{q}\"\ngroup: g\noptions: {from: c, list: lines, say: letter}\nprompt_end: "
+      "\"\\nAnswer:\"\ngold: \"{a}\"\n";
+  folder_.put("shots.jsonl", R"({"q":"1?","g":"x","c":["l","m"],"a":0}
+{"q":"2?","g":"y","c":["l","m"],"a":1}
+{"q":"3?","g":"x","c":["n","o"],"a":1}
+{"q":"4?","g":"y","c":["p","q"],"a":0}
+{"q":"5?","g":"x","c":["p","q"],"a":0}
+)");
+  const auto shots = [&](const std::string& more, int64_t count) {
+    return read_shots(load_task(folder_.put("t.yaml", "name: t\ndata: {path: d.jsonl}\n" + task + more)),
+                      folder_.path(), count);
+  };
+  const auto two = shots("shots: {path: shots.jsonl}\n", 2);
+  EXPECT_EQ(two.at("x").text, "1?\nA. l\nB. m\nAnswer: A\n\n3?\nA. n\nB. o\nAnswer: B\n\n");
+  EXPECT_EQ(two.at("y").prompts.size(), 2U);
+  EXPECT_EQ(shots("shots: {path: shots.jsonl, answer: \" = {a}\"}\n", 1).at("y").text,
+            "2?\nA. l\nB. m\nAnswer: = 1\n\n");
+  EXPECT_THAT(bad_input_of([&] { shots("shots: {path: shots.jsonl}\n", 3); }),
+              HasSubstr("eval.shots is 3, but shots.jsonl has 2 examples of the group y"));
+  EXPECT_THAT(bad_input_of([&] { shots("", 1); }), HasSubstr("task t names no examples (its key shots.path)"));
+}
+
 TEST_F(Items, Sample_GivesEveryGroupItsShareAndHangsOnTheSeedAlone) {
   std::string data;
   for (int i = 0; i < 60; ++i)

@@ -7,24 +7,23 @@ namespace {
 
 class Answering {
  public:
-  Answering(const Prompter& prompter, const std::vector<Question>& questions, const AnswerConfig& config,
-            const std::function<void(size_t, const Answer&)>& done)
-      : prompter_(prompter), questions_(questions), config_(config), done_(done) {}
+  Answering(const Prompter& prompter, const AnswerConfig& config, const QuestionStream& stream)
+      : prompter_(prompter), config_(config), stream_(stream) {}
 
-  std::optional<Prompt> next() {
-    if (begun_ == questions_.size()) return std::nullopt;
-    const size_t i = begun_++;
-    const bool forbid = config_.forbid_role && !questions_[i].role_is_given;
-    return Prompt{questions_[i].prompt, i, forbid ? prompter_.role_begin() : std::nullopt};
+  std::optional<Prompt> next(bool wait) {
+    std::optional<Question> question = stream_.next(wait);
+    if (!question) return std::nullopt;
+    const bool forbid = config_.forbid_role && !question->role_is_given;
+    Prompt prompt{std::move(question->prompt), question->number, forbid ? prompter_.role_begin() : std::nullopt};
+    asked_[question->number] = {std::move(*question), std::nullopt};
+    return prompt;
   }
 
-  std::optional<FollowUp> take(size_t i, const Continuation& continuation) {
-    const Question& question = questions_[i];
-    if (const auto waiting = concluding_.find(i); waiting != concluding_.end()) {
-      waiting->second.conclusion = prompter_.text(continuation.ids);
-      done_(i, waiting->second);
-      concluding_.erase(waiting);
-      return std::nullopt;
+  std::optional<FollowUp> take(size_t number, const Continuation& continuation) {
+    auto& [question, waiting] = asked_.at(number);
+    if (waiting) {
+      waiting->conclusion = prompter_.text(continuation.ids);
+      return finish(number, *waiting);
     }
     const auto written = static_cast<int64_t>(continuation.ids.size());
     if (!continuation.stopped && !question.role_is_given) {
@@ -38,41 +37,46 @@ class Answering {
     }
     answer.tokens = written;
     answer.cut = !continuation.stopped;
-    if (question.trigger.empty()) {
-      done_(i, answer);
-      return std::nullopt;
-    }
-    concluding_[i] = std::move(answer);
+    if (question.trigger.empty()) return finish(number, answer);
+    waiting = std::move(answer);
     return FollowUp{question.trigger, config_.conclusion_tokens};
   }
 
  private:
+  std::optional<FollowUp> finish(size_t number, const Answer& answer) {
+    stream_.done(number, answer);
+    asked_.erase(number);
+    return std::nullopt;
+  }
+
   // How long an output may become that is `ids` so far.
   int64_t still_allowed(const std::vector<int32_t>& ids) const {
     if (prompter_.may_become_role(ids)) return static_cast<int64_t>(kMaxRoleTokens);
     return config_.max_new_tokens + prompter_.role_tokens(ids);
   }
 
+  struct Asked {
+    Question question;
+    std::optional<Answer> waiting;  // for what is written behind the trigger
+  };
+
   const Prompter& prompter_;
-  const std::vector<Question>& questions_;
   const AnswerConfig& config_;
-  const std::function<void(size_t, const Answer&)>& done_;
-  size_t begun_ = 0;
-  std::map<size_t, Answer> concluding_;  // those behind their trigger
+  const QuestionStream& stream_;
+  std::map<size_t, Asked> asked_;  // under way, by number
 };
 
 }  // namespace
 
-void answer(CausalLm& model, const Prompter& prompter, int32_t eos, const std::vector<Question>& questions,
-            const AnswerConfig& config, const std::function<bool()>& go_on,
-            const std::function<void(size_t, const Answer&)>& done) {
-  Answering answering(prompter, questions, config, done);
+void answer(CausalLm& model, const Prompter& prompter, int32_t eos, const AnswerConfig& config,
+            const QuestionStream& stream) {
+  Answering answering(prompter, config, stream);
   SamplingConfig greedy;
   greedy.max_new_tokens = config.max_new_tokens;
   generate(model, eos, greedy, config.limits,
-           {[&] { return answering.next(); },
+           {[&](bool wait) { return answering.next(wait); },
             [&](const Prompt& prompt, const Continuation& made) { return answering.take(prompt.number, made); },
-            [&] { return !go_on(); }});
+            [&] { return !stream.go_on(); }});
 }
 
 }  // namespace spt

@@ -14,6 +14,7 @@
 namespace spt {
 
 struct Question {
+  size_t number = 0;  // tells questions apart
   std::vector<int32_t> prompt;
   std::vector<int32_t> trigger;  // empty: one stage
   bool role_is_given = false;
@@ -33,10 +34,15 @@ struct AnswerConfig {
   BatchLimits limits;
 };
 
-// Greedy. `done(i, answer)` as each ends; false from `go_on` (asked before each step, with one answer on all tp ranks)
-// ends all.
-void answer(CausalLm& model, const Prompter& prompter, int32_t eos, const std::vector<Question>& questions,
-            const AnswerConfig& config, const std::function<bool()>& go_on,
-            const std::function<void(size_t, const Answer&)>& done);
+// The same on all tp ranks.
+struct QuestionStream {
+  std::function<std::optional<Question>(bool wait)> next;  // as SequenceStream's
+  std::function<void(size_t, const Answer&)> done;         // with the question's number, as each ends
+  std::function<bool()> go_on;                             // asked before each step; false ends all
+};
+
+// Greedy.
+void answer(CausalLm& model, const Prompter& prompter, int32_t eos, const AnswerConfig& config,
+            const QuestionStream& stream);
 
 }  // namespace spt

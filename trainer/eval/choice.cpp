@@ -1,27 +1,37 @@
 #include "trainer/eval/choice.h"
 
-#include <ATen/TensorOperators.h>
+#include <algorithm>
+
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/logsumexp.h>
 #include <ATen/ops/tensor.h>
+
+#include "trainer/eval/common_prefix.h"
+#include "trainer/eval/log_probabilities.h"
 
 namespace spt {
 namespace {
 
-// Rows of the vocabulary product at once: bounds the memory of the logits.
-constexpr int64_t kRows = 512;
-
-// log p of `targets` [N] after the hidden states `rows` [N, C]: fp32 [N] on the CPU.
-at::Tensor log_probabilities(CausalLm& model, const at::Tensor& rows, const at::Tensor& targets) {
-  at::Tensor result = at::empty({targets.size(0)}, at::kFloat);
-  for (int64_t begin = 0; begin < targets.size(0); begin += kRows) {
-    const int64_t count = std::min(kRows, targets.size(0) - begin);
-    const at::Tensor logits = model.logits(rows.narrow(0, begin, count));
-    const at::Tensor wanted = targets.narrow(0, begin, count).to(logits.device()).unsqueeze(1);
-    result.narrow(0, begin, count).copy_(logits.gather(1, wanted).squeeze(1) - logits.logsumexp(1));
-  }
-  return result;
+// Reads what the prompts have in common into `shared`, as far as it is not there. The number of tokens that each may
+// leave out then; the last one of a prompt is never among them.
+int64_t read_shared(CausalLm& model, std::span<const ChoiceQuestion> questions, SharedPrefix& shared) {
+  constexpr int64_t kWorthKeeping = 16, kWorthReading = 64;
+  const std::vector<int32_t>& first = questions[0].prompt;
+  auto common = static_cast<int64_t>(first.size());
+  for (const ChoiceQuestion& question : questions)
+    common =
+        std::min({common, common_prefix(first, question.prompt), static_cast<int64_t>(question.prompt.size()) - 1});
+  const int64_t kept = std::min(common, common_prefix(first, shared.ids));
+  const bool is_enough = kept >= kWorthKeeping && common - kept < kWorthReading;
+  if (!is_enough && (common < kWorthKeeping || questions.size() == 1)) return 0;
+  if (!shared.cache) shared.cache = model.make_cache();
+  shared.cache->length = kept;
+  shared.ids.resize(static_cast<size_t>(kept));
+  if (is_enough) return kept;
+  shared.ids.assign(first.begin(), first.begin() + common);
+  const std::vector<int64_t> rest(first.begin() + kept, first.begin() + common);
+  KvCache* cache = &*shared.cache;
+  model.hidden(at::tensor(rest, at::kLong), at::tensor({int64_t{0}, common - kept}, at::kInt), {&cache, 1});
+  return common;
 }
 
 }  // namespace
@@ -32,14 +42,16 @@ int64_t ChoiceQuestion::tokens() const {
   return count;
 }
 
-std::vector<std::vector<double>> option_loglikelihoods(CausalLm& model, std::span<const ChoiceQuestion> questions) {
+std::vector<std::vector<double>> option_loglikelihoods(CausalLm& model, std::span<const ChoiceQuestion> questions,
+                                                       SharedPrefix* shared) {
   at::NoGradGuard no_grad;
+  const int64_t past = shared && !questions.empty() ? read_shared(model, questions, *shared) : 0;
   std::vector<int64_t> ids, places, targets;  // place: of the token before a target
   std::vector<Branches> examples;
   for (const ChoiceQuestion& question : questions) {
     const auto begin = static_cast<int64_t>(ids.size());
-    Branches branches{static_cast<int64_t>(question.prompt.size()), {}};
-    ids.insert(ids.end(), question.prompt.begin(), question.prompt.end());
+    Branches branches{static_cast<int64_t>(question.prompt.size()) - past, {}};
+    ids.insert(ids.end(), question.prompt.begin() + past, question.prompt.end());
     for (const auto& option : question.options) {
       // The first token follows the prompt; the last one is predicted, not read.
       places.push_back(begin + branches.prefix - 1);
@@ -52,7 +64,7 @@ std::vector<std::vector<double>> option_loglikelihoods(CausalLm& model, std::spa
     }
     examples.push_back(std::move(branches));
   }
-  const at::Tensor hidden = model.hidden(at::tensor(ids, at::kLong), examples);
+  const at::Tensor hidden = model.hidden(at::tensor(ids, at::kLong), examples, past > 0 ? &*shared->cache : nullptr);
   const at::Tensor rows = hidden.index_select(0, at::tensor(places, at::kLong).to(hidden.device()));
   const at::Tensor found = log_probabilities(model, rows, at::tensor(targets, at::kLong));
   const float* next = found.const_data_ptr<float>();

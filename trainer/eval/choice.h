@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -16,8 +17,16 @@ struct ChoiceQuestion {
   int64_t tokens() const;  // that the model reads
 };
 
+// What questions begin with in common, read once: kept by the caller from one call to the next.
+struct SharedPrefix {
+  std::vector<int32_t> ids;
+  std::optional<KvCache> cache;  // of these
+};
+
 // Σ log p(token | prompt, the option's tokens before it), natural logarithm, of each option of each question: one pass
 // over all of them. The same on all tp ranks. REQUIRES: no prompt with its option is longer than the model takes.
-std::vector<std::vector<double>> option_loglikelihoods(CausalLm& model, std::span<const ChoiceQuestion> questions);
+// Without `shared` each prompt is read as a whole.
+std::vector<std::vector<double>> option_loglikelihoods(CausalLm& model, std::span<const ChoiceQuestion> questions,
+                                                       SharedPrefix* shared = nullptr);
 
 }  // namespace spt

@@ -91,6 +91,14 @@ void check_metric(const std::string& task, const Sides& sides) {
                                  sides.first().path.string(), brief(other), folder->path.string()));
 }
 
+void check_shots(const std::string& task, const Sides& sides) {
+  const int64_t shots = sides.first().results.at(task).shots;
+  for (const Folder* folder : sides.all())
+    if (const int64_t other = folder->results.at(task).shots; other != shots)
+      throw BadInput(fmt::format("task {} was asked behind {} examples in {} and {} in {} (eval.shots)", task, shots,
+                                 sides.first().path.string(), other, folder->path.string()));
+}
+
 // Takes out of `tasks` those without scores, which are refused where they were chosen.
 std::vector<std::string> take_scoreless(std::set<std::string>& tasks, const Sides& sides, bool are_chosen) {
   std::vector<std::string> taken;
@@ -129,6 +137,7 @@ class SameItems {
     };
     compare("prompt", first.prompt, second.prompt);
     compare("gold", first.gold, second.gold);
+    compare("list of options", first.options, second.options);
     compare("group", brief(first.group ? nlohmann::json(*first.group) : nlohmann::json()),
             brief(second.group ? nlohmann::json(*second.group) : nlohmann::json()));
     compare("number of trained tokens", std::to_string(first.trained_tokens), std::to_string(second.trained_tokens));
@@ -287,7 +296,10 @@ Comparison compare(const CompareOptions& options) {
   const bool are_chosen = !options.tasks.empty();
   std::set<std::string> tasks = wanted_tasks(sides, options.tasks);
   check_tasks(sides, tasks, are_chosen);
-  for (const std::string& name : tasks) check_metric(name, sides);
+  for (const std::string& name : tasks) {
+    check_metric(name, sides);
+    check_shots(name, sides);
+  }
   const std::vector<std::string> scoreless = take_scoreless(tasks, sides, are_chosen);
   std::vector<Work> all;
   for (const std::string& name : tasks) all.push_back(compare_task(name, sides, options.resampling));

@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "trainer/eval/common_prefix.h"
 
 namespace spt {
 namespace {
@@ -88,7 +89,7 @@ class ContinuousBatch {
  public:
   ContinuousBatch(CausalLm& model, int32_t eos, const SamplingConfig& config, const BatchLimits& limits,
                   const SequenceStream& stream)
-      : model_(model), eos_(eos), config_(config), limits_(limits), stream_(stream), next_(stream.next()) {}
+      : model_(model), eos_(eos), config_(config), limits_(limits), stream_(stream) {}
 
   void run() {
     while (true) {
@@ -98,7 +99,11 @@ class ContinuousBatch {
       const at::Tensor logits = forward(model_, slots_);
       const std::vector<int32_t> chosen = choose(logits, config_, slots_);
       for (size_t i = 0; i < slots_.size(); ++i) take(*slots_[i], chosen[i]);
-      std::erase_if(slots_, [this](const auto& slot) { return has_ended(*slot) && !follow_up(*slot); });
+      std::erase_if(slots_, [this](auto& slot) {
+        if (!has_ended(*slot) || follow_up(*slot)) return false;
+        ended_ = std::move(slot);
+        return true;
+      });
     }
   }
 
@@ -114,20 +119,51 @@ class ContinuousBatch {
       held += room(slot->length(), slot->left);
       fed += static_cast<int64_t>(slot->feed.size());
     }
-    while (next_ && static_cast<int64_t>(slots_.size()) < limits_.sequences) {
+    while (static_cast<int64_t>(slots_.size()) < limits_.sequences) {
+      if (!next_) next_ = stream_.next(slots_.empty());
+      if (!next_) return;
       const auto length = static_cast<int64_t>(next_->ids.size());
       if (length == 0 || length >= positions())
         throw BadInput(fmt::format("prompt {} has {} tokens; the model takes 1 to {}", next_->number + 1, length,
                                    positions() - 1));
+      const auto [source, shared, must_wait] = find_prefix(next_->ids);
+      if (must_wait) return;
       held += room(length, config_.max_new_tokens);
-      fed += length;
+      fed += length - shared;
       if (!slots_.empty() && (held > limits_.tokens || fed > kPassTokens)) return;
       std::seed_seq seed{config_.seed, next_->number};
       slots_.push_back(std::make_unique<Slot>(
           Slot{std::move(*next_), model_.make_cache(), {}, {}, config_.max_new_tokens, std::mt19937_64(seed)}));
-      slots_.back()->feed = slots_.back()->prompt.ids;
-      next_ = stream_.next();
+      Slot& slot = *slots_.back();
+      if (source != nullptr) slot.cache.copy_from(source->cache, shared);
+      slot.feed.assign(slot.prompt.ids.begin() + shared, slot.prompt.ids.end());
+      next_.reset();
     }
+  }
+
+  struct Prefix {
+    Slot* source = nullptr;  // whose cache begins as the prompt does
+    int64_t tokens = 0;
+    bool must_wait = false;  // for the next pass: one admitted for this one will have read more of it
+  };
+  Prefix find_prefix(const std::vector<int32_t>& ids) const {
+    constexpr int64_t kWorthCopying = 16;
+    Prefix found;
+    if (!limits_.share_prefixes) return found;
+    int64_t unread = 0;
+    const auto look_at = [&](Slot* slot) {
+      // The last token is read in any case: its logits are wanted.
+      const int64_t common = std::min(common_prefix(slot->prompt.ids, ids), static_cast<int64_t>(ids.size()) - 1);
+      if (common < kWorthCopying) return;
+      if (slot->cache.length < common)
+        unread = std::max(unread, common);
+      else if (common > found.tokens)
+        found = {slot, common};
+    };
+    for (const auto& slot : slots_) look_at(slot.get());
+    if (ended_) look_at(ended_.get());
+    found.must_wait = unread > found.tokens;
+    return found;
   }
 
   void take(Slot& slot, int32_t token) const {
@@ -164,6 +200,7 @@ class ContinuousBatch {
   const SequenceStream& stream_;
   std::optional<Prompt> next_;
   std::vector<std::unique_ptr<Slot>> slots_;
+  std::unique_ptr<Slot> ended_;  // the last one, for what the next prompt may have in common with it
 };
 
 }  // namespace
@@ -179,7 +216,7 @@ void generate(CausalLm& model, const std::vector<Prompt>& prompts, int32_t eos, 
   size_t begun = 0;
   std::map<uint64_t, size_t> place;
   SequenceStream stream;
-  stream.next = [&]() -> std::optional<Prompt> {
+  stream.next = [&](bool) -> std::optional<Prompt> {
     if (begun == prompts.size()) return std::nullopt;
     place[prompts[begun].number] = begun;
     return prompts[begun++];

@@ -44,7 +44,8 @@ struct FollowUp {
 };
 
 struct SequenceStream {
-  std::function<std::optional<Prompt>()> next;  // nullopt: there are no more
+  // nullopt: there is none now; with `wait`, which is asked when nothing else is left to do, there are no more.
+  std::function<std::optional<Prompt>(bool wait)> next;
   // A sequence is over when it returns nothing, or when no position is left for what it returns.
   std::function<std::optional<FollowUp>(const Prompt&, const Continuation&)> done;
   std::function<bool()> stop = [] { return false; };  // asked before each step, by all tp ranks with one answer
@@ -53,6 +54,7 @@ struct SequenceStream {
 struct BatchLimits {
   int64_t sequences = 16;                                // side by side
   int64_t tokens = std::numeric_limits<int64_t>::max();  // in their caches, all together; one sequence may hold more
+  bool share_prefixes = true;                            // what a prompt begins with as one before is not read again
 };
 
 // The same for a stream of prompts. A sequence counts with its whole prompt and what it may still write.

@@ -3,11 +3,13 @@
 #include <cmath>
 #include <numeric>
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros.h>
 
 #include "base/error.h"
 #include "data/sampler.h"
+#include "trainer/eval/log_probabilities.h"
 
 namespace spt {
 
@@ -35,20 +37,15 @@ at::Tensor sum_over(Communicator& dp, const at::Tensor& table) {
 
 }  // namespace
 
-std::vector<ExampleLoss> example_losses(CausalLm& model, const Dataset& corpus, Mesh& mesh) {
-  // Every row belongs to one dp rank; the others leave zeros, so the sum is the whole table.
-  at::Tensor table = at::zeros({corpus.size(), 2}, at::kDouble);
-  for (const int64_t row : my_rows(corpus, mesh)) {
-    const auto [nll, trained] = loss_of(model, corpus.batch({&row, 1}));
-    table[row][0] = nll;
-    table[row][1] = static_cast<double>(trained);
-  }
-  table = sum_over(*mesh.dp, table);
-  std::vector<ExampleLoss> losses;
-  const double* values = table.const_data_ptr<double>();
-  for (int64_t row = 0; row < corpus.size(); ++row)
-    losses.push_back({row, values[2 * row], static_cast<int64_t>(values[2 * row + 1])});
-  return losses;
+ExampleLoss example_loss(CausalLm& model, const Dataset& corpus, int64_t row) {
+  at::NoGradGuard no_grad;
+  const Batch batch = corpus.batch({&row, 1});
+  const at::Tensor trained = batch.labels.ne(kNotTrained).nonzero().squeeze(1);
+  if (trained.numel() == 0) return {row};
+  const at::Tensor hidden = model.hidden(batch.ids, batch.starts);
+  const at::Tensor logp = log_probabilities(model, hidden.index_select(0, trained.to(hidden.device())),
+                                            batch.labels.index_select(0, trained));
+  return {row, -logp.sum(at::kDouble).item<double>(), trained.numel()};
 }
 
 double held_out_loss(CausalLm& model, const Dataset& corpus, Mesh& mesh, int64_t micro_batch_tokens) {

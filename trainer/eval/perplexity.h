@@ -23,9 +23,8 @@ struct Perplexity {
   int64_t examples = 0;
 };
 
-// Collective: the rows dealt over dp, one forward pass each, so that a result does not depend on what stood beside it.
-// Every rank gets all rows, in order.
-std::vector<ExampleLoss> example_losses(CausalLm& model, const Dataset& corpus, Mesh& mesh);
+// One forward pass, so that a result does not depend on what stood beside it. The same on all tp ranks.
+ExampleLoss example_loss(CausalLm& model, const Dataset& corpus, int64_t row);
 
 // Collective: Σ nll / Σ trained_tokens alone, in packed micro-batches: what training measures between steps. The same
 // value on every rank.

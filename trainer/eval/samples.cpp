@@ -85,6 +85,7 @@ Sample read_sample(const json& object, const std::string& where, bool is_perplex
   }
   sample.prompt = fields.text("prompt");
   sample.gold = fields.at("gold").dump();
+  if (object.contains("options")) sample.options = object["options"].dump();
   sample.score = fields.number("score", 1);
   if (object.contains("group") && !object["group"].is_null()) sample.group = fields.text("group");
   return sample;
@@ -121,7 +122,7 @@ std::map<std::string, TaskResult> read_results(const fs::path& folder) {
       throw BadInput(where + ": a task's name must be a word without /");
     if (!value.is_object()) throw BadInput(fmt::format("{}: is {}, expected an object", where, brief(value)));
     const Fields fields(value, where);
-    found[name] = {fields.text("metric"), fields.count("n")};
+    found[name] = {fields.text("metric"), value.contains("shots") ? fields.count("shots") : 0, fields.count("n")};
   }
   return found;
 }

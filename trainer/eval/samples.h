@@ -1,7 +1,8 @@
 // Reads what spt eval wrote: an evaluation folder's results.json and samples/TASK.jsonl.
 //
-//   results.json         {"tasks": {TASK: {"metric", "n", …}}}
-//   samples/TASK.jsonl   {"id", "prompt", "gold", "score", "group"}, one object a line; "group" may be missing or null;
+//   results.json         {"tasks": {TASK: {"metric", "n", "shots", …}}}; without "shots" 0
+//   samples/TASK.jsonl   {"id", "prompt", "gold", "score", "group", "options"}, one object a line; the last two may be
+//                        missing or null;
 //                        of a task whose metric is perplexity {"id", "nll", "trained_tokens"}
 //
 // Other fields are ignored.
@@ -19,7 +20,7 @@ namespace spt {
 struct Sample {
   int64_t line = 0;  // of its file, from 1
   std::string id;
-  std::string prompt, gold;  // gold as JSON text; both empty of a perplexity task
+  std::string prompt, gold, options;  // the last two as JSON text; all empty of a perplexity task
   std::optional<std::string> group;
   double score = 0;            // 0 to 1; of a perplexity task Σ −log p over the trained tokens
   int64_t trained_tokens = 1;  // 1 where the task is no perplexity; 0: nothing was measured
@@ -27,7 +28,8 @@ struct Sample {
 
 struct TaskResult {
   std::string metric;
-  int64_t n = 0;  // samples that count: all, or those with a trained token
+  int64_t shots = 0;  // worked examples in front of each question
+  int64_t n = 0;      // samples that count: all, or those with a trained token
   bool is_perplexity() const { return metric == "perplexity"; }
   bool has_scores() const { return metric != "none"; }  // those of kind open have none
 };

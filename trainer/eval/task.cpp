@@ -39,6 +39,10 @@ void Task::validate(std::vector<std::string>& errors) const {
     require(!code.prompt.empty() && !code.test.empty() && !code.entry_point.empty(),
             "code.prompt, code.test and code.entry_point are needed by kind code");
   check("role", errors, [&] { FieldText{role}; });
+  check("shots.answer", errors, [&] { FieldText{shots.answer}; });
+  if (!group_pattern.empty()) check("group_pattern", errors, [&] { Extractor{group_pattern}; });
+  require(group_pattern.empty() || !group.empty(), "group_pattern needs group");
+  require(shots.answer.empty() || !shots.path.empty(), "shots.path is missing: where the examples are");
   if (!gold_pattern.empty()) check("gold_pattern", errors, [&] { Extractor{gold_pattern}; });
   require(options.from.empty() || options.fields_of.empty(),
           "options.from and options.fields are both given: keep one");

@@ -1,25 +1,27 @@
 // A benchmark as a YAML file: configs/tasks/NAME.yaml or the user's own; a new one needs no C++.
 //
 //   name: gsm8k
-//   kind: generate               # the model answers, then is asked for the bare answer (trigger), which is extracted
+//   kind: generate        # the model answers, then is asked for the bare answer (trigger), which is extracted
 //   data: {path: gsm8k/test.jsonl, format: jsonl}     # data/task_data.h
-//   id: id                       # a dotted path; without it, line numbers
-//   group: file                  # a dotted path, or `file`: the name of the data file without its ending
-//   prompt: "{question}"         # data/field_text.h
+//   id: id                # a dotted path; without it, line numbers
+//   group: file           # a dotted path, or `file`: the name of the data file without its ending
+//   group_pattern: '(.+)_test'      # a regular expression whose first group is the group
+//   prompt: "{question}"  # data/field_text.h
 //   options: {from: question.choices, text: text, label: label, list: inline}
-//   gold: "{answer}"             # a letter, a label, an index from 0, an option's text, a number, yes or no (true or
-//   false) gold_pattern: "#### (.+)"    # a regular expression whose first group is the answer trigger: "Therefore, the
-//   answer (arabic numerals) is"     # {last} in it is the last option's letter extract: number              #
-//   trainer/eval/extract.h
+//   gold: "{answer}"      # a letter, a label, an index from 0, an option's text, a number, yes or no
+//   gold_pattern: '#### (.+)'       # a regular expression whose first group is the answer
+//   trigger: "Therefore, the answer (arabic numerals) is"     # {last} in it is the last option's letter
+//   extract: number       # trainer/eval/extract.h
+//   shots: {path: gsm8k/train.jsonl, answer: "\n{answer}"}    # worked examples, for eval.shots
 //
-//   kind: choice                 # the log-likelihood of each option behind the prompt; nothing is generated
+//   kind: choice          # the log-likelihood of each option behind the prompt; nothing is generated
 //   options: {from: question.choices, text: text, label: label, say: text}
 //
-//   kind: code                   # the function that the model writes is run against tests (trainer/eval/sandbox.h)
+//   kind: code            # the function that the model writes is run against tests (trainer/eval/sandbox.h)
 //   code: {prompt: "{prompt}", test: "{test}", entry_point: "{entry_point}"}
 //
 //   kind: perplexity
-//   data: {path: records.h5}     # a corpus, below the data root
+//   data: {path: records.h5}        # a corpus, below the data root
 #pragma once
 
 #include <filesystem>
@@ -88,16 +90,29 @@ struct TaskCode {
   }
 };
 
+// Worked examples that may stand in front of a question (few-shot).
+struct TaskShots {
+  std::filesystem::path path;
+  std::string answer;
+
+  template <class F>
+  void fields(F& f) {
+    f("path", path, "records as those of data, other ones; of the question's own group where there are groups");
+    f("answer", answer, "what stands behind an example's question, with fields of its record [a space and gold]");
+  }
+};
+
 struct Task {
   std::string name;
   TaskKind kind = TaskKind::kPerplexity;
   TaskData data;
-  std::string id, group, prompt, prompt_end;
+  std::string id, group, group_pattern, prompt, prompt_end;
   TaskOptions options;
   std::optional<uint64_t> shuffle_options;
   std::string gold, gold_pattern, trigger, extract;
   ChoiceMetric metric = ChoiceMetric::kAccuracy;
   TaskCode code;
+  TaskShots shots;
   std::string role;
 
   template <class F>
@@ -107,6 +122,7 @@ struct Task {
     f("data", data, "");
     f("id", id, "dotted path to the records' identifiers [line numbers]");
     f("group", group, "dotted path to what a record belongs to, e.g. a subject; `file`: its file's name");
+    f("group_pattern", group_pattern, "regular expression whose first group is the group's name");
     f("prompt", prompt, "the question, with fields of the record in braces");
     f("prompt_end", prompt_end, "text behind the question and its options");
     f("options", options, "");
@@ -117,6 +133,7 @@ struct Task {
     f("extract", extract, "kind generate: number, letter, yes_no or a regular expression");
     f("metric", metric, "kind choice: accuracy or accuracy_normalised");
     f("code", code, "");
+    f("shots", shots, "");
     f("role", role, "a role prompt written by hand, for eval.role=task");
   }
   void validate(std::vector<std::string>& errors) const;

@@ -95,20 +95,17 @@ std::string listed(const std::vector<Option>& options, OptionList list) {
 class Reader {
  public:
   explicit Reader(const Task& task) : task_(task), prompt_(task.prompt), gold_(task.gold), role_(task.role) {
-    if (!task.gold_pattern.empty()) pattern_.emplace(task.gold_pattern);
+    if (!task.gold_pattern.empty()) gold_pattern_.emplace(task.gold_pattern);
+    if (!task.group_pattern.empty()) group_pattern_.emplace(task.group_pattern);
   }
 
   TaskItem item(const TaskRecord& record) const {
     TaskItem item;
     item.id = record.id;
     if (!task_.group.empty())
-      item.group = task_.group == "file" ? record.file.stem().string() : field_text(record.fields, task_.group);
-    std::string gold = gold_.fill(record.fields);
-    if (pattern_) {
-      const auto found = pattern_->find_first(gold);
-      if (!found) throw BadInput(fmt::format("gold_pattern '{}' finds nothing in '{}'", task_.gold_pattern, gold));
-      gold = gold.substr(found->begin, found->end - found->begin);
-    }
+      item.group = within(task_.group == "file" ? record.file.stem().string() : field_text(record.fields, task_.group),
+                          group_pattern_, "group_pattern", task_.group_pattern);
+    const std::string gold = within(gold_.fill(record.fields), gold_pattern_, "gold_pattern", task_.gold_pattern);
     if (task_.options.given()) {
       std::vector<Option> options = options_of(record.fields, task_.options);
       check(options);
@@ -138,6 +135,15 @@ class Reader {
   }
 
  private:
+  // What the pattern's first group finds in the text; the text where there is no pattern.
+  static std::string within(const std::string& text, const std::optional<Regex>& pattern, const char* key,
+                            const std::string& written) {
+    if (!pattern) return text;
+    const auto found = pattern->find_first(text);
+    if (!found) throw BadInput(fmt::format("{} '{}' finds nothing in '{}'", key, written, text));
+    return text.substr(found->begin, found->end - found->begin);
+  }
+
   static void check(const std::vector<Option>& options) {
     constexpr size_t kMost = 26;  // letters
     if (options.size() < 2 || options.size() > kMost)
@@ -148,8 +154,26 @@ class Reader {
 
   const Task& task_;
   FieldText prompt_, gold_, role_;
-  std::optional<Regex> pattern_;
+  std::optional<Regex> gold_pattern_, group_pattern_;
 };
+
+// What stands behind an example's question.
+std::string answer_of(const TaskItem& item, const TaskRecord& record, const Task& task) {
+  if (!task.shots.answer.empty()) return FieldText(task.shots.answer).fill(record.fields);
+  const bool says_text =
+      !item.options.empty() && task.kind == TaskKind::kChoice && task.options.say == OptionSay::kText;
+  return " " + (says_text ? item.options[static_cast<size_t>(item.gold[0] - 'A')] : item.gold);
+}
+
+template <class F>
+void for_each_item(const Task& task, const std::filesystem::path& data_root, const F& use) {
+  const Reader reader(task);
+  for (const TaskRecord& record : read_task_data(data_root, task.data, task.id)) try {
+      use(reader.item(record), record);
+    } catch (const BadInput& error) {
+      throw BadInput(fmt::format("{}: {} (task {})", record.where, error.what(), task.name));
+    }
+}
 
 }  // namespace
 
@@ -158,14 +182,29 @@ std::string option_letter(size_t index) {
 }
 
 std::vector<TaskItem> read_items(const Task& task, const std::filesystem::path& data_root) {
-  const Reader reader(task);
   std::vector<TaskItem> items;
-  for (const TaskRecord& record : read_task_data(data_root, task.data, task.id)) try {
-      items.push_back(reader.item(record));
-    } catch (const BadInput& error) {
-      throw BadInput(fmt::format("{}: {} (task {})", record.where, error.what(), task.name));
-    }
+  for_each_item(task, data_root, [&](TaskItem item, const TaskRecord&) { items.push_back(std::move(item)); });
   return items;
+}
+
+std::map<std::string, Shots> read_shots(const Task& task, const std::filesystem::path& data_root, int64_t count) {
+  if (task.shots.path.empty())
+    throw BadInput(
+        fmt::format("eval.shots is {}, but task {} names no examples (its key shots.path)", count, task.name));
+  Task examples = task;
+  examples.data.path = task.shots.path;
+  std::map<std::string, Shots> by_group;
+  for_each_item(examples, data_root, [&](const TaskItem& item, const TaskRecord& record) {
+    Shots& shots = by_group[item.group];
+    if (static_cast<int64_t>(shots.prompts.size()) == count) return;
+    shots.text += item.prompt + answer_of(item, record, task) + "\n\n";
+    shots.prompts.push_back(item.prompt);
+  });
+  for (const auto& [group, shots] : by_group)
+    if (static_cast<int64_t>(shots.prompts.size()) < count)
+      throw BadInput(fmt::format("eval.shots is {}, but {} has {} examples{}", count, task.shots.path.string(),
+                                 shots.prompts.size(), group.empty() ? "" : " of the group " + group));
+  return by_group;
 }
 
 std::vector<TaskItem> sample_items(std::vector<TaskItem> items, int64_t limit, uint64_t seed) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,16 @@ std::vector<TaskItem> read_items(const Task& task, const std::filesystem::path& 
 // `limit` of them by seed, in their order: every group gives its share of all items (largest remainders), so that a
 // small sample has the subjects of the whole.
 std::vector<TaskItem> sample_items(std::vector<TaskItem> items, int64_t limit, uint64_t seed);
+
+// Worked examples as they stand in front of a question: "QUESTION ANSWER", a blank line behind each.
+struct Shots {
+  std::string text;
+  std::vector<std::string> prompts;  // of the examples
+};
+
+// The first `count` (at least 1) examples of each group, in their order; by the group's name, "" where the task has
+// none. Throws BadInput: the task names none, or as read_items, or a group has fewer.
+std::map<std::string, Shots> read_shots(const Task& task, const std::filesystem::path& data_root, int64_t count);
 
 // "A", "B", … "Z".
 std::string option_letter(size_t index);

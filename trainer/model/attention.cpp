@@ -213,28 +213,41 @@ void KvCache::reserve(int64_t tokens) {
   for (at::Tensor& values : values_) grow(values);
 }
 
-std::vector<int64_t> Branches::positions() const {
+void KvCache::copy_from(KvCache& other, int64_t tokens) {
+  reserve(tokens);
+  length = tokens;
+  for (size_t layer = 0; layer < keys_.size(); ++layer) {
+    keys_[layer].narrow(0, 0, tokens).copy_(other.keys_[layer].narrow(0, 0, tokens));
+    values_[layer].narrow(0, 0, tokens).copy_(other.values_[layer].narrow(0, 0, tokens));
+  }
+}
+
+std::vector<int64_t> Branches::positions(int64_t past) const {
   std::vector<int64_t> all(static_cast<size_t>(prefix));
-  std::iota(all.begin(), all.end(), 0);
+  std::iota(all.begin(), all.end(), past);
   for (const int64_t length : lengths)
-    for (int64_t i = 0; i < length; ++i) all.push_back(prefix + i);
+    for (int64_t i = 0; i < length; ++i) all.push_back(past + prefix + i);
   return all;
 }
 
-at::Tensor Branches::mask(std::optional<int64_t> window, at::TensorOptions options) const {
-  std::vector<int64_t> branch(static_cast<size_t>(prefix), -1);
+at::Tensor Branches::mask(int64_t past, std::optional<int64_t> window, at::TensorOptions options) const {
+  // Of each key: the branch that it is on, -1 where all see it.
+  std::vector<int64_t> branch(static_cast<size_t>(past + prefix), -1), position(static_cast<size_t>(past));
   for (size_t i = 0; i < lengths.size(); ++i)
     branch.insert(branch.end(), static_cast<size_t>(lengths[i]), static_cast<int64_t>(i));
-  const auto index = options.dtype(at::kLong);
-  const at::Tensor of = at::tensor(branch, at::kLong).to(options.device());
-  const at::Tensor place = at::arange(of.size(0), index),
-                   position = at::tensor(positions(), at::kLong).to(options.device());
-  const auto pairs = [](const at::Tensor& x) { return std::pair(x.unsqueeze(1), x.unsqueeze(0)); };
-  const auto [query, key] = pairs(place);
-  const auto [query_branch, key_branch] = pairs(of);
+  std::iota(position.begin(), position.end(), 0);
+  const std::vector<int64_t> own = positions(past);
+  position.insert(position.end(), own.begin(), own.end());
+  const auto on_device = [&](const std::vector<int64_t>& x) { return at::tensor(x, at::kLong).to(options.device()); };
+  // [L, 1] for queries, which are the last of the keys, and [1, past + L] for keys.
+  const auto pairs = [&](const at::Tensor& x) {
+    return std::pair(x.narrow(0, past, x.size(0) - past).unsqueeze(1), x.unsqueeze(0));
+  };
+  const auto [query, key] = pairs(at::arange(static_cast<int64_t>(branch.size()), options.dtype(at::kLong)));
+  const auto [query_branch, key_branch] = pairs(on_device(branch));
   at::Tensor seen = (key <= query).logical_and_((key_branch == query_branch).logical_or_(key_branch == -1));
   if (window) {
-    const auto [query_position, key_position] = pairs(position);
+    const auto [query_position, key_position] = pairs(on_device(position));
     seen.logical_and_(query_position - key_position < *window);
   }
   return at::zeros(seen.sizes(), options).masked_fill_(seen.logical_not(), -INFINITY);
@@ -268,15 +281,20 @@ at::Tensor cached_attention(const at::Tensor& qkv, const Layout& layout, const H
   return out.view({qkv.size(0), shape.heads * shape.head_dim});
 }
 
-at::Tensor branched_attention(const at::Tensor& qkv, const Layout& layout, const HeadShape& shape) {
+at::Tensor branched_attention(const at::Tensor& qkv, const Layout& layout, const HeadShape& shape, int64_t layer) {
   rotate(queries_and_keys(qkv, shape), layout.angles.cos, layout.angles.sin, false);
   const Heads h = heads_of(qkv, shape);
   at::Tensor out = at::empty({qkv.size(0), shape.heads, shape.head_dim}, qkv.options());
+  const auto behind_shared = [&](const at::Tensor& cached, const at::Tensor& own) {
+    return at::cat({cached.narrow(0, 0, layout.shared->length), own});
+  };
   for (int64_t i = 0; i < layout.examples(); ++i) {
     const int64_t start = layout.starts[static_cast<size_t>(i)], length = layout.length(i);
     const auto part = [&](const at::Tensor& x) { return x.narrow(0, start, length); };
-    const ExampleOutput one = attend(group_queries(part(h.q), shape), group_keys(part(h.k), shape),
-                                     group_keys(part(h.v), shape), {false, layout.masks[static_cast<size_t>(i)]});
+    const at::Tensor k = layout.shared ? behind_shared(layout.shared->keys(layer), part(h.k)) : part(h.k);
+    const at::Tensor v = layout.shared ? behind_shared(layout.shared->values(layer), part(h.v)) : part(h.v);
+    const ExampleOutput one = attend(group_queries(part(h.q), shape), group_keys(k, shape), group_keys(v, shape),
+                                     {false, layout.masks[static_cast<size_t>(i)]});
     group_queries(part(out), shape).copy_(one.out);
   }
   return out.view({qkv.size(0), shape.heads * shape.head_dim});

@@ -14,12 +14,15 @@
 
 namespace spt {
 
+class KvCache;
+
 // Where the tokens of a batch stand: computed once, used by every layer.
 struct Layout {
   std::vector<int64_t> starts;    // [n+1], on the host
   at::Tensor device_starts;       // int32 [n+1]
   std::vector<int64_t> past;      // [n]: cached tokens in front of each example; empty in training
-  std::vector<at::Tensor> masks;  // [n]: additive [L, L] of examples that branch; empty otherwise
+  std::vector<at::Tensor> masks;  // [n]: additive [L, P + L] of examples that branch; empty otherwise
+  KvCache* shared = nullptr;      // P tokens in front of every example that branches
   int64_t longest = 0;            // tokens of the longest example
   Rotary::Angles angles;
 
@@ -39,6 +42,9 @@ class KvCache {
 
   int64_t length = 0;  // tokens; grows by those of each forward pass
 
+  // As if the first `tokens` of `other` had been read here. REQUIRES: nothing was.
+  void copy_from(KvCache& other, int64_t tokens);
+
   // Room for `tokens` in all. More than asked is taken, so that a sequence that grows token by token is copied seldom.
   void reserve(int64_t tokens);
 
@@ -56,9 +62,10 @@ struct Branches {
   int64_t prefix = 0;
   std::vector<int64_t> lengths;
 
-  std::vector<int64_t> positions() const;  // of its tokens
-  // Additive [L, L]: 0 where a token sees another, -inf elsewhere.
-  at::Tensor mask(std::optional<int64_t> window, at::TensorOptions options) const;
+  // Of its tokens, with `past` tokens in front of it.
+  std::vector<int64_t> positions(int64_t past) const;
+  // Additive [L, past + L]: 0 where a token sees another, -inf elsewhere.
+  at::Tensor mask(int64_t past, std::optional<int64_t> window, at::TensorOptions options) const;
 };
 
 // qkv [T, (H + 2K)·D] → [T, H·D]; rotates q and k inside. Overwrites qkv (its rotated form is what the backward pass
@@ -70,7 +77,7 @@ at::Tensor attention(const at::Tensor& qkv, const Layout& layout, const HeadShap
 at::Tensor cached_attention(const at::Tensor& qkv, const Layout& layout, const HeadShape& shape,
                             std::span<KvCache* const> caches, int64_t layer);
 
-// The same through layout.masks. Not differentiable.
-at::Tensor branched_attention(const at::Tensor& qkv, const Layout& layout, const HeadShape& shape);
+// The same through layout.masks, behind layout.shared, which it leaves as it is. Not differentiable.
+at::Tensor branched_attention(const at::Tensor& qkv, const Layout& layout, const HeadShape& shape, int64_t layer);
 
 }  // namespace spt

@@ -9,6 +9,7 @@
 
 #include "dist/differentiable.h"
 #include "trainer/model/cross_entropy.h"
+#include "trainer/model/kernels/batch_invariant_mm.h"
 #include "trainer/model/layers.h"
 #include "trainer/model/recompute.h"
 
@@ -105,13 +106,17 @@ Layout CausalLm::layout_of(const at::Tensor& starts, std::span<KvCache* const> c
 
 at::Tensor CausalLm::block(const Layer& layer, const at::Tensor& x, const Layout& layout,
                            std::span<KvCache* const> caches, int64_t index) {
-  const at::Tensor qkv = linear(copy_to(rms_norm(x, *layer.attention_norm, config_.rms_norm_eps), *tp_), *layer.qkv);
+  const at::Tensor qkv = product(copy_to(rms_norm(x, *layer.attention_norm, config_.rms_norm_eps), *tp_), *layer.qkv);
   const at::Tensor mixed = !caches.empty()         ? cached_attention(qkv, layout, heads_, caches, index)
-                           : !layout.masks.empty() ? branched_attention(qkv, layout, heads_)
+                           : !layout.masks.empty() ? branched_attention(qkv, layout, heads_, index)
                                                    : attention(qkv, layout, heads_);
-  const at::Tensor h = x + reduce_from(linear(mixed, *layer.attention_out), *tp_);
-  const at::Tensor gate_up = linear(copy_to(rms_norm(h, *layer.mlp_norm, config_.rms_norm_eps), *tp_), *layer.gate_up);
-  return h + reduce_from(linear(swiglu(gate_up), *layer.down), *tp_);
+  const at::Tensor h = x + reduce_from(product(mixed, *layer.attention_out), *tp_);
+  const at::Tensor gate_up = product(copy_to(rms_norm(h, *layer.mlp_norm, config_.rms_norm_eps), *tp_), *layer.gate_up);
+  return h + reduce_from(product(swiglu(gate_up), *layer.down), *tp_);
+}
+
+at::Tensor CausalLm::product(const at::Tensor& x, Parameter& weight) const {
+  return batch_invariant_ ? batch_invariant_mm(x, weight.value) : linear(x, weight);
 }
 
 at::Tensor CausalLm::hidden(const at::Tensor& ids, const at::Tensor& starts, std::span<KvCache* const> caches) {
@@ -123,15 +128,17 @@ at::Tensor CausalLm::hidden(const at::Tensor& ids, const at::Tensor& starts, std
   return x;
 }
 
-at::Tensor CausalLm::hidden(const at::Tensor& ids, const std::vector<Branches>& examples) {
+at::Tensor CausalLm::hidden(const at::Tensor& ids, const std::vector<Branches>& examples, KvCache* shared) {
+  const int64_t past = shared ? shared->length : 0;
   Layout layout;
+  layout.shared = shared;
   layout.starts = {0};
   std::vector<int64_t> positions;
   for (const Branches& example : examples) {
-    const std::vector<int64_t> more = example.positions();
+    const std::vector<int64_t> more = example.positions(past);
     positions.insert(positions.end(), more.begin(), more.end());
     layout.starts.push_back(static_cast<int64_t>(positions.size()));
-    layout.masks.push_back(example.mask(config_.sliding_window, parameters_.values().options()));
+    layout.masks.push_back(example.mask(past, config_.sliding_window, parameters_.values().options()));
   }
   layout.angles = rotary_[0].at(at::tensor(positions, at::kLong).to(tp_->device()));
   return hidden(ids, layout, {});
@@ -163,7 +170,7 @@ at::Tensor CausalLm::loss_sum(const Batch& batch, double grad_scale) {
 at::Tensor CausalLm::logits(const at::Tensor& hidden_rows) {
   at::NoGradGuard no_grad;
   const at::Tensor normed = rms_norm(hidden_rows, *final_norm_, config_.rms_norm_eps);
-  const at::Tensor mine = at::mm(normed, head_->value.t()).to(at::kFloat);  // [N, rows]
+  const at::Tensor mine = product(normed, *head_).to(at::kFloat);  // [N, rows]
   if (tp_->size() == 1) return mine.narrow(1, 0, config_.vocab_size);
   const at::Tensor part = mine.t().contiguous();
   at::Tensor all = at::empty({part.size(0) * tp_->size(), part.size(1)}, part.options());

@@ -35,6 +35,9 @@ class CausalLm {
   };
   void allocate(Communicator& tp, const Memory& memory);
 
+  // Without gradients: the bits of a row hang neither on the rows beside it nor on the number of threads.
+  void set_batch_invariant(bool on) { batch_invariant_ = on; }
+
   int64_t global_parameters() const;  // of the whole model, over all tp ranks
   const ModelConfig& config() const { return config_; }
   Parameters& parameters() { return parameters_; }
@@ -48,8 +51,8 @@ class CausalLm {
   // Hidden states after the last block, [T, C]; ids int64 [T] and starts int32 [n+1] on any device. With caches,
   // example i continues caches[i], which grows.
   at::Tensor hidden(const at::Tensor& ids, const at::Tensor& starts, std::span<KvCache* const> caches = {});
-  // The same for examples that branch, end to end: [T, C].
-  at::Tensor hidden(const at::Tensor& ids, const std::vector<Branches>& examples);
+  // The same for examples that branch, end to end, each behind the tokens of `shared`, which stays as it is: [T, C].
+  at::Tensor hidden(const at::Tensor& ids, const std::vector<Branches>& examples, KvCache* shared = nullptr);
   // Final norm and vocabulary product of rows of `hidden`: [N, C] → fp32 [N, vocab], whole on every rank. For
   // generation and tests: training never builds it.
   at::Tensor logits(const at::Tensor& hidden_rows);
@@ -66,6 +69,7 @@ class CausalLm {
   at::Tensor hidden(const at::Tensor& ids, const Layout& layout, std::span<KvCache* const> caches);
   at::Tensor block(const Layer& layer, const at::Tensor& x, const Layout& layout, std::span<KvCache* const> caches,
                    int64_t index);
+  at::Tensor product(const at::Tensor& x, Parameter& weight) const;  // linear, or batch_invariant_mm
 
   ModelConfig config_;
   HeadShape heads_;  // of this rank
@@ -75,6 +79,7 @@ class CausalLm {
   Parameter* final_norm_ = nullptr;
   std::vector<Layer> layers_;
   Memory memory_;
+  bool batch_invariant_ = false;
   Communicator* tp_ = nullptr;
   std::vector<Rotary> rotary_;  // one, once the device is known
 };

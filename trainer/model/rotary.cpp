@@ -4,6 +4,7 @@
 #include <numbers>
 
 #include <ATen/Functions.h>
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 
 namespace spt {
@@ -37,7 +38,20 @@ Rotary::Rotary(const ModelConfig& config, at::Device device) {
 
 Rotary::Angles Rotary::at(const at::Tensor& positions) const {
   const at::Tensor angles = positions.to(at::kFloat).unsqueeze(-1) * inverse_frequencies_;
-  return {angles.cos(), angles.sin()};
+  if (!angles.is_cpu()) return {angles.cos(), angles.sin()};
+  // By one function for each: ATen computes what is left over behind its vectors by another one, so that an angle's
+  // bits would hang on how many others there are.
+  Angles result{at::empty_like(angles), at::empty_like(angles)};
+  const float* from = angles.const_data_ptr<float>();
+  float *cos = result.cos.mutable_data_ptr<float>(), *sin = result.sin.mutable_data_ptr<float>();
+  constexpr int64_t kGrain = 1 << 12;
+  at::parallel_for(0, angles.numel(), kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      cos[i] = std::cos(from[i]);
+      sin[i] = std::sin(from[i]);
+    }
+  });
+  return result;
 }
 
 }  // namespace spt

@@ -1,0 +1,228 @@
+#include "trainer/measure_items.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <deque>
+#include <fstream>
+#include <future>
+#include <memory>
+#include <optional>
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/full.h>
+#include <fmt/format.h>
+
+#include "base/log.h"
+#include "base/progress.h"
+#include "base/stop.h"
+#include "dist/cuda_device.h"
+#include "dist/work_queue.h"
+#include "trainer/eval/eval_journal.h"
+#include "trainer/eval/perplexity.h"
+#include "trainer/eval_samples.h"
+
+namespace spt {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+using Clock = std::chrono::steady_clock;
+
+// Tokens of a pass over options: enough to fill the matrix products.
+constexpr int64_t kPassTokens = 2048;
+
+// A quarter of the host's free memory, or half of a GPU's, shared by its ranks.
+int64_t tokens_in_free_memory(const CausalLm& model, const Runtime& runtime) {
+  int64_t bytes = 0;
+  if (runtime.device().is_cpu()) {
+    std::ifstream file("/proc/meminfo");
+    for (std::string key; file >> key;)
+      if (key == "MemAvailable:") file >> bytes;
+    const auto& hosts = runtime.hosts();
+    bytes *= 1024 / 4;
+    bytes /= std::count(hosts.begin(), hosts.end(), hosts[static_cast<size_t>(runtime.rank())]);
+  } else {
+    bytes = cuda_free_memory_bytes() / 2;
+  }
+  return std::max<int64_t>(1024, bytes / model.cache_bytes_per_token());
+}
+
+// What rank 0 shows while all work: a bar on a terminal, a line each half minute otherwise.
+class Progress {
+ public:
+  Progress(const fs::path& journal, int64_t done, int64_t total)
+      : watch_(journal), done_(done), total_(total), bar_(done, total) {}
+
+  void show() {
+    const bool terminal = ProgressBar::has_terminal();
+    if (Clock::now() - last_ < (terminal ? std::chrono::seconds(1) : std::chrono::seconds(30))) return;
+    last_ = Clock::now();
+    const JournalWatch::Progress& found = watch_.look();
+    const int64_t done = done_ + found.samples;
+    const std::string score =
+        found.scored > 0 ? fmt::format("score {:.3f}", found.score / static_cast<double>(found.scored)) : "";
+    if (terminal)
+      bar_.draw(done, score);
+    else
+      spdlog::info("{} of {} items, {} left, {}", done, total_, bar_.time_left(done), score);
+  }
+  void end() { bar_.end_line(); }
+
+ private:
+  JournalWatch watch_;
+  int64_t done_, total_;
+  ProgressBar bar_;
+  Clock::time_point last_ = Clock::now();
+};
+
+class Measuring {
+ public:
+  Measuring(CausalLm& model, const EvalInputs& inputs, const EvalConfig::Eval& config, Runtime& runtime,
+            const Mesh& mesh, const JournalPlace& journal, const std::set<SampleKey>& known)
+      : model_(model),
+        inputs_(inputs),
+        config_(config),
+        runtime_(runtime),
+        mesh_(mesh),
+        portions_(portions_of(inputs, known, std::min(kPassTokens, config.batch_tokens.value_or(kPassTokens)))),
+        queue_(runtime, mesh, static_cast<int64_t>(portions_.size())) {
+    if (mesh.place.tp_rank == 0) journal_.emplace(journal.folder, mesh.place.dp_rank, journal.evaluation);
+    if (runtime.rank() == 0)
+      progress_.emplace(journal.folder, static_cast<int64_t>(known.size()), static_cast<int64_t>(inputs.items.size()));
+  }
+
+  MeasuredItems run() {
+    std::optional<int64_t> portion;
+    while (go_on() && (portion = queue_.take()) && is_pass(*portion)) pass(*portion);
+    if (portion && !is_pass(*portion)) answer_questions(*portion);
+    queue_.close();
+    keep_finished(0);
+    if (journal_) journal_->sync();
+    if (progress_) progress_->end();
+    return std::move(measured_);
+  }
+
+ private:
+  bool is_pass(int64_t portion) const { return portions_[static_cast<size_t>(portion)].is_pass; }
+
+  void pass(int64_t portion) {
+    const std::vector<size_t>& items = portions_[static_cast<size_t>(portion)].items;
+    if (const auto& corpus = inputs_.corpora[inputs_.items[items[0]].task]) {
+      for (const size_t i : items) {
+        const EvalItem& item = inputs_.items[i];
+        const ExampleLoss loss = example_loss(model_, *corpus, std::stoll(item.item.id));
+        if (!std::isfinite(loss.nll))
+          throw Failure(
+              fmt::format("{}: the perplexity of {} is {}: the model's weights are damaged, or training diverged",
+                          inputs_.tasks[item.task].name, corpus->id(loss.row), loss.nll));
+        keep(loss_sample(inputs_, item, loss));
+      }
+    } else {
+      score_options(items);
+    }
+  }
+
+  void score_options(const std::vector<size_t>& items) {
+    std::vector<ChoiceQuestion> questions;
+    for (const size_t i : items) questions.push_back(choice_question(inputs_, inputs_.items[i]));
+    const auto scores = option_loglikelihoods(model_, questions, config_.deterministic ? nullptr : &shared_);
+    for (size_t i = 0; i < items.size(); ++i) {
+      const EvalItem& item = inputs_.items[items[i]];
+      for (const double score : scores[i])
+        if (!std::isfinite(score))
+          throw Failure(
+              fmt::format("item {}: the log-likelihood of an option is not finite: the model's weights are damaged, "
+                          "or training diverged",
+                          item.item.id));
+      keep(choice_sample(inputs_, item, scores[i]));
+    }
+  }
+
+  void answer_questions(int64_t first) {
+    AnswerConfig config;
+    config.max_new_tokens = config_.max_new_tokens;
+    config.conclusion_tokens = config_.conclusion_tokens;
+    config.forbid_role = inputs_.forbid_role;
+    config.limits = {config_.batch_sequences, config_.batch_tokens.value_or(tokens_in_free_memory(model_, runtime_)),
+                     !config_.deterministic};
+    std::optional<int64_t> portion = first;
+    const auto next = [&](bool wait) -> std::optional<Question> {
+      if (!portion) portion = queue_.take(wait);
+      if (!portion) return std::nullopt;
+      const size_t i = portions_[static_cast<size_t>(*portion)].items[0];
+      portion.reset();
+      const EvalItem& item = inputs_.items[i];
+      return Question{i, prompt_ids(inputs_, item), trigger_ids(inputs_, item), item.given_role.has_value()};
+    };
+    answer(model_, inputs_.prompter, inputs_.tokenizer->eos(), config,
+           {next, [this](size_t i, const Answer& made) { keep_answer(inputs_.items[i], made); },
+            [this] { return go_on(); }});
+  }
+
+  // Code that was written runs beside the model's next steps.
+  void keep_answer(const EvalItem& item, const Answer& made) {
+    if (!journal_) return;
+    if (inputs_.tasks[item.task].kind != TaskKind::kCode) {
+      keep(answer_sample(inputs_, item, made));
+      return;
+    }
+    keep_finished(static_cast<size_t>(std::max(1, at::get_num_threads())) - 1);
+    running_.push_back(
+        std::async(std::launch::async, [this, &item, made] { return answer_sample(inputs_, item, made); }));
+  }
+
+  // Waits until at most `running` pieces of code run.
+  void keep_finished(size_t running) {
+    const auto has_ended = [](const std::future<ordered_json>& sample) {
+      return sample.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+    };
+    while (!running_.empty() && (running_.size() > running || has_ended(running_.front()))) {
+      keep(running_.front().get());
+      running_.pop_front();
+    }
+  }
+
+  void keep(const ordered_json& sample) {
+    if (!journal_) return;
+    journal_->append(sample);
+    measured_.samples.push_back(sample);
+    if (progress_) progress_->show();
+  }
+
+  // One answer on all ranks that share a model. A rank that was asked to stop ends by itself; the others were asked
+  // too.
+  bool go_on() {
+    queue_.serve();
+    keep_finished(running_.size());
+    measured_.stopped = measured_.stopped || stop_requested();
+    if (mesh_.tp->size() > 1) {
+      at::Tensor any = at::full({}, int64_t{measured_.stopped}, at::TensorOptions(at::kLong).device(runtime_.device()));
+      mesh_.tp->all_reduce(any, Reduce::kMax);
+      measured_.stopped = any.item<int64_t>() != 0;
+    }
+    return !measured_.stopped;
+  }
+
+  CausalLm& model_;
+  const EvalInputs& inputs_;
+  const EvalConfig::Eval& config_;
+  Runtime& runtime_;
+  const Mesh& mesh_;
+  std::vector<Portion> portions_;
+  WorkQueue queue_;
+  std::optional<EvalJournal> journal_;  // of the first tp rank
+  std::optional<Progress> progress_;    // of rank 0
+  SharedPrefix shared_;
+  std::deque<std::future<ordered_json>> running_;  // code under test
+  MeasuredItems measured_;
+};
+
+}  // namespace
+
+MeasuredItems measure_items(CausalLm& model, const EvalInputs& inputs, const EvalConfig::Eval& config, Runtime& runtime,
+                            const Mesh& mesh, const JournalPlace& journal, const std::set<SampleKey>& known) {
+  return Measuring(model, inputs, config, runtime, mesh, journal, known).run();
+}
+
+}  // namespace spt
