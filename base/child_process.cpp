@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstdint>
 #include <cstring>
+#include <fstream>
 #include <optional>
+#include <utility>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -35,24 +38,51 @@ class Descriptor {
   int number_;
 };
 
+std::vector<char*> pointers(std::vector<std::string>& texts) {
+  std::vector<char*> all;
+  for (std::string& text : texts) all.push_back(text.data());
+  all.push_back(nullptr);
+  return all;
+}
+
+// `streams`: its input, output and errors; below 0 is /dev/null. Throws Failure when it cannot be started.
+pid_t spawn(std::vector<std::string>& command, char** environment, std::array<int, 3> streams, bool new_session) {
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  for (int stream = 0; stream < 3; ++stream) {
+    const int given = streams[static_cast<size_t>(stream)];
+    if (given >= 0)
+      posix_spawn_file_actions_adddup2(&actions, given, stream);
+    else
+      posix_spawn_file_actions_addopen(&actions, stream, "/dev/null", O_RDWR, 0);
+  }
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  if (new_session) posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+  pid_t pid = -1;
+  const int error =
+      posix_spawnp(&pid, command[0].c_str(), &actions, &attributes, pointers(command).data(), environment);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  if (error != 0) throw Failure(fmt::format("starting {}: {}", command[0], std::strerror(error)));
+  return pid;
+}
+
+// The status of a child that has ended, or with `options` WNOHANG nothing. Where SIGCHLD is ignored, or another part of
+// this process waits for any child, there is no status: not the same as 0.
+std::optional<int> wait_for(pid_t pid, int options) {
+  int status = 0;
+  pid_t ended = 0;
+  while ((ended = waitpid(pid, &status, options)) < 0 && errno == EINTR) {
+  }
+  if (ended < 0) throw Failure(fmt::format("waiting for a process: {}", std::strerror(errno)));
+  return ended == 0 ? std::nullopt : std::optional(status);
+}
+
 class Child {
  public:
-  Child(std::vector<std::string>& command, int input, const Descriptor& writing, bool merge_errors) {
-    std::vector<char*> argv;
-    for (std::string& argument : command) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, writing.number(), STDOUT_FILENO);
-    if (merge_errors)
-      posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
-    else
-      posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    const int error = posix_spawnp(&pid_, argv[0], &actions, nullptr, argv.data(), environ);
-    posix_spawn_file_actions_destroy(&actions);
-    if (error != 0) throw Failure(fmt::format("starting {}: {}", argv[0], std::strerror(error)));
-  }
+  Child(std::vector<std::string>& command, int input, const Descriptor& writing, bool merge_errors)
+      : pid_(spawn(command, environ, {input, writing.number(), merge_errors ? writing.number() : -1}, false)) {}
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
   ~Child() {
@@ -61,17 +91,7 @@ class Child {
     while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
     }
   }
-  // Where SIGCHLD is ignored, or another part of this process waits for any child, there is no status: not the same as
-  // 0.
-  int wait() {
-    int status = 0;
-    pid_t ended = 0;
-    while ((ended = waitpid(pid_, &status, 0)) < 0 && errno == EINTR) {
-    }
-    pid_ = -1;
-    if (ended < 0) throw Failure(fmt::format("waiting for a process: {}", std::strerror(errno)));
-    return status;
-  }
+  int wait() { return wait_for(std::exchange(pid_, -1), 0).value(); }
 
  private:
   pid_t pid_ = -1;
@@ -120,6 +140,54 @@ ChildResult run_child(std::vector<std::string> command, const std::string& input
   result.in_time = read_until(end, reading.number(), most_output, result.output);
   if (result.in_time) result.status = child.wait();
   return result;
+}
+
+BackgroundChild::BackgroundChild(std::vector<std::string> command, const std::vector<std::string>& environment,
+                                 const std::filesystem::path& log) {
+  const int opened = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (opened < 0) throw Failure(fmt::format("{}: {}", log.string(), std::strerror(errno)));
+  const Descriptor output(opened, "open");
+  std::vector<std::string> all = environment;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const std::string text = *variable;
+    const std::string name = text.substr(0, text.find('=') + 1);
+    if (std::none_of(environment.begin(), environment.end(), [&](const auto& ours) { return ours.starts_with(name); }))
+      all.push_back(text);
+  }
+  pid_ = spawn(command, pointers(all).data(), {-1, output.number(), output.number()}, true);
+}
+
+BackgroundChild::~BackgroundChild() {
+  if (status_) return;
+  kill(pid_, SIGTERM);
+  while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+  }
+}
+
+std::optional<int> BackgroundChild::status() {
+  if (!status_) status_ = wait_for(pid_, WNOHANG);
+  return status_;
+}
+
+void BackgroundChild::signal(int number) const {
+  if (!status_) kill(pid_, number);
+}
+
+std::vector<MarkedProcess> marked_processes(const std::string& mark) {
+  std::vector<MarkedProcess> found;
+  std::error_code gone;  // a process that ended while it was looked at
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", gone)) {
+    pid_t pid = 0;
+    const std::string name = entry.path().filename().string();
+    if (std::from_chars(name.data(), name.data() + name.size(), pid).ec != std::errc()) continue;
+    std::ifstream file(entry.path() / "environ", std::ios::binary);
+    for (std::string variable; std::getline(file, variable, '\0');)
+      if (variable.starts_with(mark)) {
+        found.push_back({pid, getsid(pid) == pid});
+        break;
+      }
+  }
+  return found;
 }
 
 }  // namespace spt

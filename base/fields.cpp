@@ -1,6 +1,7 @@
 #include "base/fields.h"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 
@@ -88,6 +89,20 @@ std::string format_scalar(const std::string& value) {
 }
 std::string format_scalar(const std::filesystem::path& value) {
   return format_scalar(value.string());
+}
+
+std::string format_value(const ConfigValue& value) {
+  const auto format = [](const std::string& text) {
+    constexpr const char* kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+-";
+    const bool is_plain = !text.empty() && text.find_first_not_of(kPlain) == std::string::npos &&
+                          std::isalnum(static_cast<unsigned char>(text[0])) != 0;
+    const bool is_null = text == "null" || text == "Null" || text == "NULL";
+    return is_plain && !is_null ? text : format_scalar(text);
+  };
+  if (!value.is_list) return value.items.empty() ? "null" : format(value.items[0]);
+  std::string items;
+  for (const std::string& item : value.items) items += (items.empty() ? "" : ", ") + format(item);
+  return "[" + items + "]";
 }
 
 std::string nearest_key(const std::string& key, const std::vector<std::string>& known) {

@@ -10,12 +10,13 @@
 // the section before it. Every struct's `validate` is called, nested ones too, once all values have been read.
 //
 // and three visitors read that list: `read_fields` (from a file and overrides), `dump_fields` (the resolved YAML) and
-// `list_fields` (for --help). A field is a scalar, an enum with `enum_names`, a vector of scalars, an optional scalar
-// or another struct with fields. An enum's names are found by argument-dependent lookup:
+// `list_fields` (for --help). A field is a scalar, an enum with `enum_names`, a vector of scalars, an optional scalar,
+// another struct with fields or `Named` (below). An enum's names are found by argument-dependent lookup:
 //
 //   inline std::vector<std::pair<std::string, Backend>> enum_names(Backend) { return {{"auto", Backend::kAuto}, …}; }
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -33,15 +34,21 @@
 namespace spt {
 
 // One value as written by the user: `items` holds its text (one item unless `is_list`), `where` says file:line or
-// "command line". A null has no items.
+// "command line", `place` counts the values of a file from 0, then those of the command line. A null has no items.
 struct ConfigValue {
   std::vector<std::string> items;
   bool is_list = false;
   std::string where;
+  size_t place = 0;
 };
 
 // Dotted key → value, e.g. "optimizer.lr" → 1e-5.
 using ConfigValues = std::map<std::string, ConfigValue>;
+
+// A section whose names are the user's, in their order. T is ConfigValue, kept as it was written, whose name is the
+// whole rest of the key ("optimizer.lr"); or a struct with fields, or a Named, whose name has no dot.
+template <class T>
+using Named = std::vector<std::pair<std::string, T>>;
 
 // Each returns an empty string, or what was expected ("a whole number"). Text must be consumed whole.
 std::string parse_scalar(const std::string& text, bool& out);
@@ -59,6 +66,8 @@ std::string format_scalar(int value);
 std::string format_scalar(double value);              // shortest text that reads back to the same bits
 std::string format_scalar(const std::string& value);  // quoted as YAML needs it
 std::string format_scalar(const std::filesystem::path& value);
+// As an override takes it ("[0.9, 0.95]", "null"), quoted only where a plain text would be read as something else.
+std::string format_value(const ConfigValue& value);
 
 // The known dotted key nearest to `key` by the edit distance of its last name (the section may be wrong too), or empty
 // when none is near.
@@ -87,6 +96,10 @@ template <class T>
 struct IsVector : std::false_type {};
 template <class T>
 struct IsVector<std::vector<T>> : std::true_type {};
+template <class T>
+struct IsNamed : std::false_type {};
+template <class T>
+struct IsNamed<Named<T>> : std::true_type {};
 
 template <class T>
 std::string parse_any(const std::string& text, T& out) {
@@ -135,6 +148,11 @@ class FieldReader {
       const std::string outer = std::exchange(prefix_, key + ".");
       field.fields(*this);
       prefix_ = outer;
+    } else if constexpr (fields_detail::IsNamed<T>::value) {
+      sections_.insert(key);
+      if (found != values_.end() && !is_null(found->second))
+        errors_.push_back(fmt::format("{}: {} is a section of names, given one by one", found->second.where, key));
+      read_named(key + ".", field);
     } else {
       known_.push_back(key);
       if (found == values_.end()) return;
@@ -174,6 +192,37 @@ class FieldReader {
 
  private:
   static bool is_null(const ConfigValue& value) { return value.items.empty() && !value.is_list; }
+
+  // Names behind `prefix` by the place of their first value; up to a dot unless `whole`.
+  std::vector<std::string> names_behind(const std::string& prefix, bool whole) const {
+    std::map<std::string, size_t> places;
+    for (auto at = values_.lower_bound(prefix); at != values_.end() && at->first.starts_with(prefix); ++at) {
+      const std::string rest = at->first.substr(prefix.size());
+      const auto [entry, is_new] = places.emplace(whole ? rest : rest.substr(0, rest.find('.')), at->second.place);
+      entry->second = std::min(entry->second, at->second.place);
+    }
+    std::vector<std::string> names;
+    for (const auto& [name, place] : places) names.push_back(name);
+    std::stable_sort(names.begin(), names.end(),
+                     [&](const std::string& a, const std::string& b) { return places.at(a) < places.at(b); });
+    return names;
+  }
+  template <class T>
+  void read_named(const std::string& prefix, Named<T>& field) {
+    constexpr bool kWhole = std::is_same_v<T, ConfigValue>;
+    field.clear();
+    for (const std::string& name : names_behind(prefix, kWhole)) {
+      T& value = field.emplace_back(name, T{}).second;
+      if constexpr (kWhole) {
+        known_.push_back(prefix + name);
+        value = values_.at(prefix + name);
+      } else {
+        const std::string outer = std::exchange(prefix_, prefix);
+        (*this)(name.c_str(), value, "");
+        prefix_ = outer;
+      }
+    }
+  }
   bool one_item(const std::string& key, const ConfigValue& value) {
     if (!value.is_list && value.items.size() == 1) return true;
     errors_.push_back(
@@ -216,6 +265,10 @@ class FieldValidator {
       const std::string outer = std::exchange(prefix_, prefix_ + name + ".");
       check(field);
       prefix_ = outer;
+    } else if constexpr (fields_detail::IsNamed<T>::value) {
+      const std::string outer = std::exchange(prefix_, prefix_ + name + ".");
+      for (auto& [inner, value] : field) (*this)(inner.c_str(), value, "");
+      prefix_ = outer;
     }
   }
 
@@ -235,6 +288,13 @@ class FieldWriter {
       text_ += indent + name + ":\n";
       ++depth_;
       field.fields(*this);
+      --depth_;
+    } else if constexpr (std::is_same_v<T, ConfigValue>) {
+      text_ += indent + name + ": " + format_value(field) + "\n";
+    } else if constexpr (fields_detail::IsNamed<T>::value) {
+      text_ += indent + name + ":" + (field.empty() ? " {}" : "") + "\n";
+      ++depth_;
+      for (auto& [inner, value] : field) (*this)(inner.c_str(), value, "");
       --depth_;
     } else if constexpr (fields_detail::IsVector<T>::value) {
       std::string items;
@@ -266,6 +326,8 @@ class FieldLister {
       const std::string outer = std::exchange(prefix_, prefix_ + name + ".");
       field.fields(*this);
       prefix_ = outer;
+    } else if constexpr (fields_detail::IsNamed<T>::value) {
+      list_named(prefix_ + name, field, help);
     } else {
       FieldWriter writer;
       writer(name, field, help);
@@ -277,6 +339,19 @@ class FieldLister {
   const std::vector<Line>& lines() const { return lines_; }
 
  private:
+  // One name stands for all: NAME, or KEY where the name is a dotted key.
+  template <class T>
+  void list_named(const std::string& key, const Named<T>& /*field*/, const char* help) {
+    if constexpr (std::is_same_v<T, ConfigValue>) {
+      lines_.push_back({key + ".KEY", "", help});
+    } else {
+      T value{};
+      const std::string outer = std::exchange(prefix_, key + ".");
+      (*this)("NAME", value, help);
+      prefix_ = outer;
+    }
+  }
+
   std::string prefix_;
   std::vector<Line> lines_;
 };

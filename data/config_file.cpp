@@ -42,8 +42,9 @@ class Walker {
         walk(value, name + ".", depth + 1);
       } else {
         // "a.b: 1" and "a: {b: 1}" are the same key.
-        if (!values_.emplace(name, value_of(name, value, line)).second)
-          fail(line, fmt::format("{} is given twice in this file; keep one", name));
+        const auto [entry, is_new] = values_.emplace(name, value_of(name, value, line));
+        if (!is_new) fail(line, fmt::format("{} is given twice in this file; keep one", name));
+        entry->second.place = values_.size() - 1;
         if (values_.size() > kMaxValues) fail(line, fmt::format("more than {} values", kMaxValues));
       }
     }
@@ -176,6 +177,7 @@ void apply_override(const std::string& text, ConfigValues& values) {
     fail(fmt::format("read as '{}'; a text with such characters is quoted so: '{}=\"…\"'", node.Scalar(), key));
   if (node.IsMap()) fail("the value is a section; write key=value for each of its keys, or quote a text with a colon");
   value.where = "command line";
+  value.place = values.size();
   values[key] = value;
 }
 
@@ -193,7 +195,13 @@ ConfigValues parse_config_values(const std::string& yaml, const std::string& ori
 
 ConfigValues load_config_values(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
   ConfigValues values = parse_config_values(read_text(file), file.string());
-  for (auto& [key, value] : parse_overrides(overrides)) values[key] = std::move(value);
+  const size_t written = values.size();
+  for (auto& [key, value] : parse_overrides(overrides)) {
+    // One that takes a value's place takes its place in the order too.
+    const auto there = values.find(key);
+    value.place = there == values.end() ? written + value.place : there->second.place;
+    values[key] = std::move(value);
+  }
   return values;
 }
 

@@ -22,5 +22,6 @@ void add_eval(CLI::App& app, Action& action);
 void add_judge(CLI::App& app, Action& action);
 void add_compare(CLI::App& app, Action& action);
 void add_report(CLI::App& app, Action& action);
+void add_sweep(CLI::App& app, Action& action);
 
 }  // namespace spt

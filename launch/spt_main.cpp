@@ -49,6 +49,7 @@ int run(int argc, char** argv) {
   spt::add_judge(app, action);
   spt::add_compare(app, action);
   spt::add_report(app, action);
+  spt::add_sweep(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

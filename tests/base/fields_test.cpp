@@ -203,5 +203,94 @@ TEST(Fields, DoublesAreWrittenAsTheShortestTextWithTheSameBits) {
   }
 }
 
+struct Study {
+  struct Part {
+    int64_t size = 1;
+    Named<ConfigValue> set;
+    template <class F>
+    void fields(F& f) {
+      f("size", size, "of a part");
+      f("set", set, "values");
+    }
+    void validate(std::vector<std::string>& errors) const {
+      if (size < 1) errors.push_back(fmt::format("size is {}, must be at least 1", size));
+    }
+  };
+  Named<ConfigValue> grid;
+  Named<Named<ConfigValue>> points;
+  Named<Part> parts;
+  template <class F>
+  void fields(F& f) {
+    f("grid", grid, "every combination");
+    f("points", points, "one of these");
+    f("parts", parts, "");
+  }
+};
+
+ConfigValue at_place(size_t place, ConfigValue value) {
+  value.place = place;
+  return value;
+}
+std::string study_error(const ConfigValues& values) {
+  try {
+    read_fields<Study>(values);
+  } catch (const BadInput& error) {
+    return error.what();
+  }
+  return "(no error)";
+}
+
+TEST(Fields, NamesOfASectionAreTheUsersInTheirOrder) {
+  const Study study = read_fields<Study>({{"grid.optimizer.lr", at_place(5, list({"1", "2"}))},
+                                          {"grid.a.b", at_place(6, list({"3"}))},
+                                          {"points.role.data.train", at_place(1, scalar("r.h5"))},
+                                          {"points.plain.data.train", at_place(3, scalar("p.h5"))},
+                                          {"points.plain.data.valid", at_place(2, kNull)},
+                                          {"points.bare", at_place(0, kNull)},
+                                          {"parts.x.size", scalar("3")},
+                                          {"parts.x.set.k.l", scalar("4")}});
+  ASSERT_EQ(study.grid.size(), 2u);
+  EXPECT_EQ(study.grid[0].first, "optimizer.lr");
+  EXPECT_THAT(study.grid[0].second.items, ElementsAre("1", "2"));
+  ASSERT_EQ(study.points.size(), 3u);
+  EXPECT_EQ(study.points[0].first, "bare");
+  EXPECT_THAT(study.points[0].second, IsEmpty());
+  EXPECT_EQ(study.points[1].first, "role");
+  EXPECT_EQ(study.points[2].first, "plain");
+  EXPECT_EQ(study.points[2].second[0].first, "data.valid");
+  ASSERT_EQ(study.parts.size(), 1u);
+  EXPECT_EQ(study.parts[0].second.size, 3);
+  EXPECT_EQ(study.parts[0].second.set[0].first, "k.l");
+}
+
+TEST(Fields, WhatStandsInANamedPartIsChecked) {
+  EXPECT_THAT(study_error({{"parts.x.sise", scalar("3")}}), HasSubstr("c.yaml:1: unknown key parts.x.sise"));
+  EXPECT_THAT(study_error({{"parts.x.size", scalar("0")}}), HasSubstr("c.yaml:1: parts.x.size is 0"));
+  EXPECT_THAT(study_error({{"grid", scalar("3")}}), HasSubstr("c.yaml:1: grid is a section of names"));
+  EXPECT_THAT(study_error({{"points.a", scalar("3")}}), HasSubstr("c.yaml:1: points.a is a section of names"));
+}
+
+TEST(Fields, NamedPartsAreWrittenAndListed) {
+  Study study;
+  study.points = {{"a", {{"k.l", list({"1", "x y"})}}}};
+  study.parts = {{"p", {}}};
+  EXPECT_EQ(dump_fields(study),
+            "grid: {}\npoints:\n  a:\n    k.l: [1, \"x y\"]\nparts:\n  p:\n    size: 1\n    set: {}\n");
+  std::vector<std::string> keys;
+  for (const auto& line : list_fields<Study>()) keys.push_back(line.key);
+  EXPECT_THAT(keys, ElementsAre("grid.KEY", "points.NAME.KEY", "parts.NAME.size", "parts.NAME.set.KEY"));
+}
+
+TEST(Fields, AValueIsFormattedAsAnOverrideTakesIt) {
+  EXPECT_EQ(format_value(scalar("1e-4")), "1e-4");
+  EXPECT_EQ(format_value(scalar("a/b.h5")), "a/b.h5");
+  EXPECT_EQ(format_value(scalar("a b #c")), "\"a b #c\"");
+  EXPECT_EQ(format_value(scalar("null")), "\"null\"");
+  EXPECT_EQ(format_value(scalar("-x")), "\"-x\"");
+  EXPECT_EQ(format_value(scalar("")), "\"\"");
+  EXPECT_EQ(format_value(kNull), "null");
+  EXPECT_EQ(format_value(list({})), "[]");
+}
+
 }  // namespace
 }  // namespace spt

@@ -48,6 +48,8 @@ TEST_F(ConfigFile, Parse_GivesDottedKeysWithTheirLines) {
   EXPECT_EQ(values.at("mesh.tp").where, "x.yaml:5");
   EXPECT_EQ(values.at("seed").where, "x.yaml:6");
   EXPECT_FALSE(values.at("seed").is_list);
+  EXPECT_EQ(values.at("run.dir").place, 0u);
+  EXPECT_EQ(values.at("seed").place, 2u);
 }
 
 TEST_F(ConfigFile, Parse_ReadsListsOfScalars) {
@@ -242,6 +244,13 @@ TEST_F(ConfigFile, DumpedFieldsReadBackToTheSameValues) {
   const std::string yaml = dump_fields(written);
   EXPECT_EQ(read_fields<Everything>(parse_config_values(yaml, "x")), written) << yaml;
   EXPECT_EQ(dump_fields(read_fields<Everything>(parse_config_values(yaml, "x"))), yaml);
+}
+
+TEST_F(ConfigFile, Override_TakesItsPlaceInTheOrderToo) {
+  const ConfigValues values = load_config_values(file("b: 1\na: 2\n"), {"new=3", "b=4"});
+  EXPECT_EQ(values.at("b").place, 0u);
+  EXPECT_EQ(values.at("a").place, 1u);
+  EXPECT_EQ(values.at("new").place, 2u);
 }
 
 }  // namespace

@@ -53,12 +53,11 @@ void check_task(const std::string& name, const Folder& folder) {
 std::vector<std::string> shown_texts(const std::string& task, const Folder& folder, bool keep_role) {
   std::vector<std::string> texts;
   for (const AnsweredSample& sample : read_answered_samples(folder.path, task, folder.results.at(task))) {
-    const auto& text = keep_role ? sample.output : sample.answer;
-    if (!text)
+    if (!sample.output || !sample.answer)
       throw BadInput(fmt::format("{}:{}: the field \"{}\" is missing, without which nothing can be judged",
                                  samples_file(folder.path, task).string(), sample.line,
-                                 keep_role ? "output" : "answer"));
-    texts.push_back(trimmed(*text));
+                                 sample.output ? "answer" : "output"));
+    texts.push_back(trimmed(keep_role ? *sample.output : *sample.answer));
   }
   return texts;
 }

@@ -1,0 +1,129 @@
+#include <memory>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/durable.h"
+#include "base/log.h"
+#include "base/sha256.h"
+#include "base/stop.h"
+#include "dist/runtime.h"
+#include "launch/commands.h"
+#include "launch/one_rank.h"
+#include "launch/options.h"
+#include "launch/sweep_compare.h"
+#include "launch/sweep_run.h"
+#include "launch/sweep_table.h"
+#include "trainer/manifest.h"
+#include "trainer/run_lock.h"
+
+namespace spt {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  fs::path file;
+  std::vector<std::string> overrides;
+  bool list = false, dry_run = false;
+};
+
+// A word as a shell reads it.
+std::string shell_word(const std::string& word) {
+  constexpr const char* kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+-=:,@%";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
+
+void print_state(const SweepState& state) {
+  fmt::print("{}{}\n{}", aligned_table(sweep_table(state, false)), sweep_summary(state), sweep_failures(state));
+}
+
+void print_commands(const SweepConfig& config, const SweepState& state) {
+  const auto print = [](std::vector<std::string> words, const StepState& step) {
+    words.insert(words.end(), step.arguments.begin(), step.arguments.end());
+    for (std::string& word : words) word = shell_word(word);
+    fmt::print("{}{}\n", fmt::join(words, " "), step.is_done() ? "   # done" : "");
+  };
+  for (const StepState& line : state.prepare) print({"spt"}, line);
+  for (const PointState& point : state.points) {
+    fmt::print("\n# {}\n", point.point.name);
+    for (const StepState& step : point.steps) print(launch_words(config), step);
+  }
+  if (!state.after.empty()) fmt::print("\n");
+  for (const StepState& line : state.after) print({"spt"}, line);
+  fmt::print("\n{} points, {} at a time, {} rank(s) of {} thread(s) each; nothing was started\n", state.points.size(),
+             points_at_a_time(config), config.ranks, config.threads);
+}
+
+int run_all(const Options& options, const SweepConfig& config, SweepState& state,
+            const std::vector<std::string>& argv) {
+  require_writable_below(config.dir, "dir");
+  std::error_code error;
+  fs::create_directories(config.dir, error);
+  if (error) throw BadInput(fmt::format("dir {} cannot be made: {}", config.dir.string(), error.message()));
+  const RunLock lock(config.dir);
+  state = load_sweep_state(config, expand_points(config));  // again: another sweep may have ended since
+  state.head = {{"program", build_info()},
+                {"command_line", argv},
+                {"file", options.file.string()},
+                {"file_sha256", sha256_file(options.file)}};
+  install_stop_handlers();
+  const ExitStatus status = run_sweep(config, state);
+  print_state(state);
+  const std::string comparisons = write_comparisons(config, state);
+  save_sweep(config.dir, state);
+  if (!comparisons.empty()) fmt::print("\n{}", comparisons);
+  if (status == ExitStatus::kStopped)
+    spdlog::info("stopped on request; start the same command again to go on");
+  else if (status == ExitStatus::kFailure)
+    spdlog::error("{}; start the same command again to run what failed:\n{}", sweep_summary(state),
+                  sweep_failures(state));
+  return static_cast<int>(status);
+}
+
+int run(const Options& options, int argc, char** argv) {
+  if (started_by_launcher())
+    throw BadInput("this starts an mpirun a point: start it without mpirun or srun (ranks: N in the file is theirs)");
+  const SweepConfig config = load_sweep_config(options.file, options.overrides);
+  const std::vector<SweepPoint> points = expand_points(config);
+  check_points(config, points);
+  SweepState state = load_sweep_state(config, points);
+  if (options.list) {
+    print_state(state);
+    return static_cast<int>(ExitStatus::kDone);
+  }
+  if (options.dry_run) {
+    print_commands(config, state);
+    return static_cast<int>(ExitStatus::kDone);
+  }
+  return run_all(options, config, state, {argv, argv + argc});
+}
+
+}  // namespace
+
+void add_sweep(CLI::App& app, Action& action) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("sweep", "trains and evaluates every point of a grid, several at a time");
+  command->add_option("SWEEP", options->file, "YAML file")->required();
+  command->add_option("key=value", options->overrides, "values that take the place of the file's");
+  auto* list = command->add_flag("--list", options->list, "the points and how far they are; starts nothing");
+  command->add_flag("--dry-run", options->dry_run, "checks every point and prints what would be started")
+      ->excludes(list);
+  command->footer([] {
+    return keys_help<SweepConfig>() +
+           "Each point has a run folder DIR/POINT, each process a log DIR/POINT/STEP.txt; DIR/sweep.json names all.\n"
+           "Started again it goes on: what is done is skipped, what failed or was stopped runs again.\n"
+           "Example: spt sweep configs/sweeps/spt_study.yaml inputs.bench=benchmarks";
+  });
+  command->callback([options, &action] {
+    action = [options](int argc, char** argv) {
+      return run_on_one_rank(argc, argv, "each point is an mpirun of its own",
+                             [&] { return run(*options, argc, argv); });
+    };
+  });
+}
+
+}  // namespace spt

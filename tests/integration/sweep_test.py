@@ -1,0 +1,189 @@
+"""spt sweep: a point that fails takes no other with it, and what was done is not done again, whatever ended the sweep."""
+import json
+import os
+import shutil
+import signal
+import unittest
+
+from runs import (BAD_INPUT, FAILURE, STOPPED, JobTest, checkpoints, count_rows, make_corpus, make_small_model, read_rows,
+                  sample_records, wait_until)
+
+STEPS = 30
+
+
+class Sweep(JobTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.model = make_small_model(cls.shared / "model")
+        cls.records = sample_records(cls.shared / "train.jsonl", 40)
+        cls.corpus = make_corpus(cls.shared / "corpus.h5", cls.model, cls.records)
+        cls.train = cls.shared / "train.yaml"
+        cls.train.write_text(f"model: {{path: {cls.model}, init: random}}\ntrain: {{steps: {STEPS}, batch_examples: 4}}\n"
+                             "optimizer: {lr: 1e-3}\ncheckpoint: {every_steps: 10}\n")
+
+    def sweep_file(self, text):
+        path = self.folder / "sweep.yaml"
+        path.write_text(f"dir: {self.folder}/s\ntrain: {self.train}\nset: {{data.train: {self.corpus}}}\n{text}")
+        return path
+
+    def state(self):
+        return json.loads((self.folder / "s" / "sweep.json").read_text())
+
+    def steps(self, key):
+        """(point, step) → status or another member, of sweep.json."""
+        return {(point["name"], step["name"]): step[key] for point in self.state()["points"] for step in point["steps"]}
+
+    def run_of(self, point):
+        return self.folder / "s" / point
+
+    def assert_whole(self, point):
+        self.assertEqual([row["step"] for row in read_rows(self.run_of(point))], list(range(1, STEPS + 1)))
+        self.assertEqual(checkpoints(self.run_of(point))[-1], f"step-{STEPS:06}")
+
+    def mpirun_of(self, job, point):
+        """The one of a point's processes that is no rank."""
+        def find():
+            return [pid for pid, environment in job.processes().items()
+                    if f"/{point}/" in environment.get("SPT_SWEEP_STEP", "") and "OMPI_COMM_WORLD_RANK" not in environment]
+        return wait_until(find, f"{point} is started")[0]
+
+
+class PointsTest(Sweep):
+    def test_a_point_that_fails_takes_no_other_with_it_and_runs_again_alone(self):
+        missing = self.folder / "missing.h5"
+        file = self.sweep_file(f"points: {{bad: {{data.train: {missing}}}, good: {{train.batch_examples: 5}}}}\nseeds: [1, 2]\nparallel: 2\n")
+        output = self.spt("sweep", file, status=FAILURE)
+        self.assertEqual(self.steps("status"), {("bad_seed-1", "train"): "failed", ("good_seed-1", "train"): "done",
+                                                ("bad_seed-2", "train"): "failed", ("good_seed-2", "train"): "done"})
+        self.assertIn("2 of 4 points are done, 2 failed", output)
+        for seed in (1, 2):
+            log = self.run_of(f"bad_seed-{seed}") / "train.txt"
+            self.assertIn(f"bad_seed-{seed}, train failed with exit status 1: {log}", output)
+            self.assertIn(str(missing), log.read_text())
+            self.assert_whole(f"good_seed-{seed}")
+        first = json.loads((self.run_of("good_seed-1") / "manifest.json").read_text())
+        self.assertEqual(first["seed"], 1)
+        self.assertIn("failed (1)", self.spt("sweep", file, "--list"))
+
+        shutil.copy(self.corpus, missing)
+        self.spt("sweep", file)
+        self.assertEqual(self.steps("starts"), {("bad_seed-1", "train"): 2, ("good_seed-1", "train"): 1,
+                                                ("bad_seed-2", "train"): 2, ("good_seed-2", "train"): 1})
+        self.assertEqual(set(self.steps("status").values()), {"done"})
+        self.assert_whole("bad_seed-2")
+        self.assertIn("4 of 4 points are done", self.spt("sweep", file))
+        self.assertEqual(sum(self.steps("starts").values()), 6, "nothing was started again")
+
+    def test_what_is_prepared_evaluated_and_compared_belongs_to_it(self):
+        (self.folder / "task.yaml").write_text("name: held_out\nkind: perplexity\ndata: {path: valid.h5}\n")
+        (self.folder / "eval.yaml").write_text("eval: {tasks: [TASK]}\n".replace("TASK", str(self.folder / "task.yaml")))
+        file = self.sweep_file(
+            f"inputs: {{records: {self.records}}}\n"
+            f"prepare:\n  - prepare {{records}} --tokenizer {self.model} --max-tokens 160 --out '{{dir}}/train.h5' --valid 8 --valid-out {{dir}}/valid.h5\n"
+            "points: {fast: {data.train: '{dir}/train.h5'}, slow: {data.train: '{dir}/train.h5', optimizer.lr: 1e-5}}\nseeds: [3]\n"
+            f"evaluations:\n  held_out: {{config: {self.folder}/eval.yaml, set: {{eval.data.root: '{{dir}}'}}}}\n"
+            "compare: {fast_against_slow: {a: fast, b: slow}}\n"
+            "after:\n  - compare {every}/held_out --tsv\n")
+        dry = self.spt("sweep", file, "--dry-run")
+        self.assertIn("2 points, ", dry)
+        self.assertIn(f"run.dir={self.folder}/s/slow_seed-3/held_out", dry)
+        self.assertFalse((self.folder / "s").exists(), "--dry-run writes nothing")
+        output = self.spt("sweep", file)
+        self.assertEqual(set(self.steps("status").values()), {"done"})
+        self.assertIn("fast_against_slow_held_out", output)
+        for path in self.state()["comparisons"]:
+            self.assertGreater(os.path.getsize(path), 0)
+        comparison = json.loads((self.folder / "s/compare/fast_against_slow_held_out.json").read_text())
+        self.assertLess(comparison["tasks"]["held_out"]["pairs"][0]["difference"], 0, "the fast one has learnt more")
+        self.assertIn("held_out\t", (self.folder / "s/after-1.txt").read_text())
+        made = (self.folder / "s/train.h5").stat().st_mtime_ns
+        self.spt("sweep", file)
+        self.assertEqual((self.folder / "s/train.h5").stat().st_mtime_ns, made)
+        self.assertEqual([step["starts"] for step in self.state()["prepare"] + self.state()["after"]], [1, 1])
+
+    def test_what_cannot_work_is_refused_before_anything_is_started(self):
+        self.assert_one_message(self.spt("sweep", self.sweep_file("seeds: [1]\ngrid: {optimizer.rl: [1]}\n"), status=BAD_INPUT),
+                                "point rl-1_seed-1, train: ", "unknown key optimizer.rl")
+        self.assert_one_message(self.spt("sweep", self.sweep_file("seeds: [1, 1]\n"), status=BAD_INPUT), "sweep.yaml:4: ", "twice")
+        self.assert_one_message(self.spt("sweep", self.sweep_file("seeds: [1]\n"), ranks=2, status=BAD_INPUT), "without mpirun")
+        self.assertFalse((self.folder / "s").exists())
+
+    def test_a_file_that_it_did_not_make_is_not_taken_for_its_own(self):
+        (self.folder / "s").mkdir()
+        shutil.copy(self.corpus, self.folder / "s/train.h5")
+        line = f"prepare {self.records} --tokenizer {self.model} --out {{dir}}/train.h5"
+        output = self.spt("sweep", self.sweep_file(f"seeds: [1]\nprepare: ['{line}']\n"), status=BAD_INPUT)
+        self.assert_one_message(output, f"{self.folder}/s/train.h5: is there", "remove it")
+        output = self.spt("sweep", self.sweep_file("seeds: [1]\nprepare: ['prepare nowhere.jsonl --tokenizer x --out {dir}/x.h5']\n"),
+                          status=BAD_INPUT)
+        self.assertIn("ended with status 1; the end of", output)
+
+
+class EndsTest(Sweep):
+    def start_long(self):
+        """Two points at a time, in the middle of their training."""
+        file = self.sweep_file("points: {a: {optimizer.lr: 1e-3}, b: {optimizer.lr: 2e-3}}\nseeds: [1, 2]\nranks: 2\nparallel: 2\n")
+        job = self.start_spt("sweep", file)
+        wait_until(lambda: job.status is not None or min(count_rows(self.run_of(f"{point}_seed-1")) for point in "ab") >= 3, "three steps")
+        self.assertIsNone(job.status, job.output)
+        return file, job
+
+    def assert_goes_on_to_the_end(self, file):
+        output = self.spt("sweep", file)
+        for point in ("a_seed-1", "b_seed-1", "a_seed-2", "b_seed-2"):
+            self.assert_whole(point)
+        return output
+
+    def test_stopped_it_ends_when_its_points_have_saved_and_goes_on(self):
+        file, job = self.start_long()
+        os.kill(job.process.pid, signal.SIGTERM)
+        self.assertEqual(job.finish(), STOPPED, job.output)
+        self.assertEqual(job.processes(), {})
+        self.assertEqual(self.steps("status")["a_seed-1", "train"], "stopped")
+        self.assertEqual(self.steps("status")["a_seed-2", "train"], "waiting")
+        for point in ("a_seed-1", "b_seed-1"):
+            self.assertEqual(checkpoints(self.run_of(point))[-1], f"step-{len(read_rows(self.run_of(point))):06}", "saved")
+        self.assert_goes_on_to_the_end(file)
+
+    def test_a_point_that_is_stopped_stops_all(self):
+        file, job = self.start_long()
+        (self.run_of("a_seed-1") / "STOP").touch()
+        self.assertEqual(job.finish(), STOPPED, job.output)
+        self.assertEqual(job.processes(), {})
+        self.assert_goes_on_to_the_end(file)
+
+    def test_killed_it_goes_on_with_what_it_left_running(self):
+        file, job = self.start_long()
+        os.kill(job.process.pid, signal.SIGKILL)
+        job.process.wait()
+        self.assertNotEqual(job.processes(), {})
+        output = self.assert_goes_on_to_the_end(file)
+        self.assertEqual(job.processes(), {})
+        self.assertRegex(output, r"processes of this sweep still run, though it was killed")
+
+    def test_killed_with_all_its_processes_it_goes_on(self):
+        file, job = self.start_long()
+        job.kill()
+        self.assert_goes_on_to_the_end(file)
+
+    def test_a_killed_mpirun_fails_its_point_alone(self):
+        file, job = self.start_long()
+        os.kill(self.mpirun_of(job, "a_seed-1"), signal.SIGKILL)
+        self.assertEqual(job.finish(), FAILURE, job.output)
+        self.assertEqual(self.steps("status"), {("a_seed-1", "train"): "failed", ("b_seed-1", "train"): "done",
+                                                ("a_seed-2", "train"): "done", ("b_seed-2", "train"): "done"})
+        self.assertEqual(self.steps("exit_status")["a_seed-1", "train"], 128 + signal.SIGKILL)
+        self.assertEqual(job.processes(), {})
+        self.assert_goes_on_to_the_end(file)
+        self.assertEqual(self.steps("starts")["b_seed-1", "train"], 1)
+
+    def test_a_second_sweep_in_the_same_folder_is_refused(self):
+        file, job = self.start_long()
+        self.assert_one_message(self.spt("sweep", file, status=BAD_INPUT), "in use", str(job.process.pid))
+        os.kill(job.process.pid, signal.SIGINT)
+        self.assertEqual(job.finish(), STOPPED)
+
+
+if __name__ == "__main__":
+    unittest.main()
