@@ -48,8 +48,8 @@ class KvCache {
   // Room for `tokens` in all. More than asked is taken, so that a sequence that grows token by token is copied seldom.
   void reserve(int64_t tokens);
 
-  at::Tensor& keys(int64_t layer) { return keys_[static_cast<size_t>(layer)]; }      // [capacity, K, D]
-  at::Tensor& values(int64_t layer) { return values_[static_cast<size_t>(layer)]; }  // [capacity, K, D]
+  at::Tensor& keys(int64_t layer) { return keys_[static_cast<size_t>(layer)]; }      // [K, capacity, D]
+  at::Tensor& values(int64_t layer) { return values_[static_cast<size_t>(layer)]; }  // [K, capacity, D]
 
  private:
   int64_t capacity_ = 0;
