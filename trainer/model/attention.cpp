@@ -11,6 +11,7 @@
 
 #include "trainer/model/kernels/elementwise.h"
 #include "trainer/model/kernels/few_rows.h"
+#include "trainer/model/kernels/one_thread_each.h"
 
 namespace spt {
 namespace {
@@ -89,6 +90,16 @@ ExampleOutput attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   return {at::matmul(scores.sub_(logsumexp.unsqueeze(-1)).exp_(), v), logsumexp};
 }
 
+// f(i) for each example: each by all threads, or, where bits must not hang on their number, each by one.
+template <class F>
+void for_examples(const Layout& layout, const F& f) {
+  if (layout.batch_invariant) {
+    one_thread_each(layout.examples(), f);
+  } else {
+    for (int64_t i = 0; i < layout.examples(); ++i) f(i);
+  }
+}
+
 struct ExampleGradient {
   at::Tensor q, k, v;  // [K, H/K, L, D]
 };
@@ -135,15 +146,17 @@ struct AttentionFunction : Function<AttentionFunction> {
     } else {
       out = at::empty({qkv.size(0), shape->heads, shape->head_dim}, qkv.options());
       saved.push_back(out);
-      for (int64_t i = 0; i < layout->examples(); ++i) {
+      std::vector<at::Tensor> logsumexp(static_cast<size_t>(layout->examples()));
+      for_examples(*layout, [&](int64_t i) {
         const int64_t start = layout->starts[static_cast<size_t>(i)], length = layout->length(i);
         const auto part = [&](const at::Tensor& x) { return x.narrow(0, start, length); };
         const ExampleOutput one =
             attend(group_queries(part(h.q), *shape), group_keys(part(h.k), *shape), group_keys(part(h.v), *shape),
                    mask_for(length, length, shape->window, qkv.options()));
         group_queries(part(out), *shape).copy_(one.out);
-        saved.push_back(one.logsumexp);
-      }
+        logsumexp[static_cast<size_t>(i)] = one.logsumexp;
+      });
+      saved.insert(saved.end(), logsumexp.begin(), logsumexp.end());
     }
     // The layout is shared by all layers of a pass; its parts are kept, not the pointer, since it ends with the pass.
     ctx->saved_data["starts"] = layout->starts;
@@ -265,18 +278,26 @@ at::Tensor cached_attention(const at::Tensor& qkv, const Layout& layout, const H
   rotate(queries_and_keys(qkv, shape), layout.angles.cos, layout.angles.sin, false);
   const Heads h = heads_of(qkv, shape);
   at::Tensor out = at::empty({qkv.size(0), shape.heads, shape.head_dim}, qkv.options());
+  const bool has_kernel = qkv.is_cpu() && qkv.scalar_type() == at::kFloat;
+  // A single query needs no keys beyond its window.
+  const auto first_seen = [&](int64_t i) {
+    const int64_t seen = layout.past[static_cast<size_t>(i)] + layout.length(i);
+    return layout.length(i) == 1 && shape.window ? std::max<int64_t>(0, seen - *shape.window) : 0;
+  };
   std::vector<CachedSequence> one_token;
-  for (int64_t i = 0; i < layout.examples(); ++i) {
+  for (int64_t i = 0; i < layout.examples() && has_kernel; ++i) {
+    KvCache& cache = *caches[static_cast<size_t>(i)];
+    if (layout.length(i) == 1)
+      one_token.push_back({layout.starts[static_cast<size_t>(i)], cache.keys(layer), cache.values(layer), first_seen(i),
+                           layout.past[static_cast<size_t>(i)]});
+  }
+  attend_to_caches(h.q, h.k, h.v, one_token, out);
+  for_examples(layout, [&](int64_t i) {
     const int64_t start = layout.starts[static_cast<size_t>(i)], length = layout.length(i);
-    const int64_t past = layout.past[static_cast<size_t>(i)], seen = past + length;
+    if (length == 1 && has_kernel) return;
+    const int64_t past = layout.past[static_cast<size_t>(i)], seen = past + length, first = first_seen(i);
     const at::Tensor& keys = caches[static_cast<size_t>(i)]->keys(layer);
     const at::Tensor& values = caches[static_cast<size_t>(i)]->values(layer);
-    // A single query needs no keys beyond its window.
-    const int64_t first = length == 1 && shape.window ? std::max<int64_t>(0, seen - *shape.window) : 0;
-    if (length == 1 && qkv.is_cpu() && qkv.scalar_type() == at::kFloat) {
-      one_token.push_back({start, keys, values, first, past});
-      continue;
-    }
     const auto part = [&](const at::Tensor& x) { return x.narrow(0, start, length); };
     keys.narrow(1, past, length).copy_(part(h.k).transpose(0, 1));
     values.narrow(1, past, length).copy_(part(h.v).transpose(0, 1));
@@ -284,8 +305,7 @@ at::Tensor cached_attention(const at::Tensor& qkv, const Layout& layout, const H
     const ExampleOutput one = attend(group_queries(part(h.q), shape), group_cached(k, shape), group_cached(v, shape),
                                      mask_for(length, seen - first, shape.window, qkv.options()));
     group_queries(part(out), shape).copy_(one.out);
-  }
-  attend_to_caches(h.q, h.k, h.v, one_token, out);
+  });
   return out.view({qkv.size(0), shape.heads * shape.head_dim});
 }
 
@@ -296,16 +316,17 @@ at::Tensor branched_attention(const at::Tensor& qkv, const Layout& layout, const
   const auto behind_shared = [&](const at::Tensor& cached, const at::Tensor& own) {
     return at::cat({cached.narrow(1, 0, layout.shared->length), own.transpose(0, 1)}, 1);
   };
-  for (int64_t i = 0; i < layout.examples(); ++i) {
+  for_examples(layout, [&](int64_t i) {
     const int64_t start = layout.starts[static_cast<size_t>(i)], length = layout.length(i);
     const auto part = [&](const at::Tensor& x) { return x.narrow(0, start, length); };
-    const at::Tensor k = layout.shared ? behind_shared(layout.shared->keys(layer), part(h.k)) : part(h.k).transpose(0, 1);
+    const at::Tensor k =
+        layout.shared ? behind_shared(layout.shared->keys(layer), part(h.k)) : part(h.k).transpose(0, 1);
     const at::Tensor v =
         layout.shared ? behind_shared(layout.shared->values(layer), part(h.v)) : part(h.v).transpose(0, 1);
     const ExampleOutput one = attend(group_queries(part(h.q), shape), group_cached(k, shape), group_cached(v, shape),
                                      {false, layout.masks[static_cast<size_t>(i)]});
     group_queries(part(out), shape).copy_(one.out);
-  }
+  });
   return out.view({qkv.size(0), shape.heads * shape.head_dim});
 }
 
