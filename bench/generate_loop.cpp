@@ -1,8 +1,8 @@
 // generate_loop MODEL_DIR PROMPTS.jsonl BATCH OUT.jsonl
 //
-// Greedy continuations of given lengths in fp32, for bench/generate_speed.sh. PROMPTS: {"prompt_ids": […], "new_tokens": N}
-// a line; no token ends a continuation before. Under mpirun every rank takes its share (dp). OUT: {"output_ids": […]} a
-// line. Prints seconds (of the slowest rank, without loading), tokens and tokens_per_second.
+// Greedy continuations of given lengths in fp32, for bench/generate_speed.sh. PROMPTS: {"prompt_ids": […],
+// "new_tokens": N} a line; no token ends a continuation before. Under mpirun every rank takes its share (dp). OUT:
+// {"output_ids": […]} a line. Prints seconds (of the slowest rank, without loading), tokens and tokens_per_second.
 #include <chrono>
 #include <fstream>
 

@@ -299,7 +299,8 @@ at::Tensor branched_attention(const at::Tensor& qkv, const Layout& layout, const
   for (int64_t i = 0; i < layout.examples(); ++i) {
     const int64_t start = layout.starts[static_cast<size_t>(i)], length = layout.length(i);
     const auto part = [&](const at::Tensor& x) { return x.narrow(0, start, length); };
-    const at::Tensor k = layout.shared ? behind_shared(layout.shared->keys(layer), part(h.k)) : part(h.k).transpose(0, 1);
+    const at::Tensor k =
+        layout.shared ? behind_shared(layout.shared->keys(layer), part(h.k)) : part(h.k).transpose(0, 1);
     const at::Tensor v =
         layout.shared ? behind_shared(layout.shared->values(layer), part(h.v)) : part(h.v).transpose(0, 1);
     const ExampleOutput one = attend(group_queries(part(h.q), shape), group_cached(k, shape), group_cached(v, shape),
