@@ -25,12 +25,28 @@ void Sha256::update(const void* bytes, size_t size) {
   if (EVP_DigestUpdate(static_cast<EVP_MD_CTX*>(context_), bytes, size) != 1) throw Failure("SHA-256 failed");
 }
 
-std::string Sha256::hex() {
-  unsigned char digest[EVP_MAX_MD_SIZE];
+std::string Sha256::digest() {
+  std::string bytes(EVP_MAX_MD_SIZE, '\0');
   unsigned int size = 0;
-  if (EVP_DigestFinal_ex(static_cast<EVP_MD_CTX*>(context_), digest, &size) != 1) throw Failure("SHA-256 failed");
+  if (EVP_DigestFinal_ex(static_cast<EVP_MD_CTX*>(context_), reinterpret_cast<unsigned char*>(bytes.data()), &size) !=
+      1)
+    throw Failure("SHA-256 failed");
+  bytes.resize(size);
+  return bytes;
+}
+
+std::string Sha256::hex() {
   std::string text;
-  for (unsigned int i = 0; i < size; ++i) text += fmt::format("{:02x}", digest[i]);
+  for (const char byte : digest()) text += fmt::format("{:02x}", static_cast<unsigned char>(byte));
+  return text;
+}
+
+std::string Sha256::base64() {
+  const std::string bytes = digest();
+  std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');  // and the zero that OpenSSL puts behind
+  EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()), reinterpret_cast<const unsigned char*>(bytes.data()),
+                  static_cast<int>(bytes.size()));
+  text.pop_back();
   return text;
 }
 
@@ -38,6 +54,12 @@ std::string sha256_hex(std::string_view bytes) {
   Sha256 hash;
   hash.update(bytes);
   return hash.hex();
+}
+
+std::string sha256_base64(std::string_view bytes) {
+  Sha256 hash;
+  hash.update(bytes);
+  return hash.base64();
 }
 
 std::string sha256_file(const std::filesystem::path& path) {

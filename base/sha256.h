@@ -18,13 +18,17 @@ class Sha256 {
 
   void update(const void* bytes, size_t size);
   void update(std::string_view text) { update(text.data(), text.size()); }
-  std::string hex();  // 64 lower-case digits; ends the computation
+  // Each ends the computation.
+  std::string hex();     // 64 lower-case digits
+  std::string base64();  // 44 characters
 
  private:
+  std::string digest();  // 32 bytes
   void* context_;
 };
 
 std::string sha256_hex(std::string_view bytes);
+std::string sha256_base64(std::string_view bytes);
 // Throws BadInput when the file cannot be read.
 std::string sha256_file(const std::filesystem::path& path);
 

@@ -1,52 +1,60 @@
-#!/bin/bash
-# Options scored by spt eval against lm-evaluation-harness 0.4 (HF backend, fp32): the same prompts, items and threads, one
-# after the other in one run. Prints items a second of both, their ratio, and how far the log-likelihoods are apart.
+#!/usr/bin/env bash
+# Options scored by spt eval against lm-evaluation-harness 0.4 (HF backend, fp32), in one run on this machine, turn by turn: ARC's option
+# texts, MMLU's letters without and with five worked examples; then two ranks of one thread against one.
 #
-#   bench/eval_speed.sh MODEL DATA_ROOT PYTHON [ITEMS]     # DATA_ROOT: arc_challenge/, mmlu/; PYTHON: with lm_eval in it
+#   bench/eval_speed.sh BENCHMARKS [MODEL_DIR] [ITEMS]     BENCHMARKS: folder with arc_challenge/ and mmlu/; ITEMS [60] of each, a third of five-shot
+#
+# The same prompts, items and threads (all cores). lm-eval's batch size is the best of 1, 4, 16 and 64 on an eighth of the items.
+# Needs launch/setup.sh --peer.
 set -euo pipefail
-[ $# -ge 3 ] || { sed -n '2,6s/^# \?//p' "$0"; exit 1; }
-model=$1 data=$2 python=$3 items=${4:-200}
-spt="$(cd "$(dirname "$0")/.." && pwd)/build/spt"
-here="$(cd "$(dirname "$0")" && pwd)"
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+data=${1:?usage: bench/eval_speed.sh BENCHMARKS [MODEL_DIR] [ITEMS]} model=${2:-models/SmolLM2-135M-Instruct} items=${3:-60}
+peer=${SPT_PEER_PYTHON:-${SPT_DEPS:-.deps}/peer/bin/python}
+out=$(mktemp -d); trap 'rm -rf "$out"' EXIT
 
-cat > "$work/arc.yaml" <<YAML
-name: arc
-kind: choice
-data: {path: "arc_challenge/ARC-Challenge-Test*.jsonl"}
-id: id
-prompt: "Question: {question.stem}"
-prompt_end: "\nAnswer:"
-options: {from: question.choices, text: text, label: label}
-gold: "{answerKey}"
-YAML
-cat > "$work/mmlu.yaml" <<YAML
-name: mmlu
-kind: choice
-data: {path: "mmlu/test/*_test.csv", format: csv, columns: [question, A, B, C, D, answer]}
-group: file
-prompt: "{question}"
-prompt_end: "\nAnswer:"
-options: {fields: [A, B, C, D], list: lines, say: letter}
-gold: "{answer}"
-YAML
-for task in arc mmlu; do
-  "$spt" eval <(echo) "eval.tasks=[$work/$task.yaml]" "eval.data.root=$data" eval.template=none "eval.limit=$items" model.dtype=fp32 \
-    "model.path=$model" "run.dir=$work/$task" > "$work/log" 2>&1 || { cat "$work/log"; exit 1; }
-  for batch in 1 8 32; do
-    "$python" "$here/lm_eval_loop.py" "$model" "$work/$task/samples/$task.jsonl" "$batch" "$work/$task-$batch.json" > "$work/log" 2>&1 || { cat "$work/log"; exit 1; }
-  done
-  python3 - "$work" "$task" <<'PYTHON'
-import json
-import sys
-work, task = sys.argv[1:]
-ours = json.load(open(f"{work}/{task}/results.json"))["seconds"]
-theirs = {batch: json.load(open(f"{work}/{task}-{batch}.json")) for batch in (1, 8, 32)}
-best = min(theirs, key=lambda batch: theirs[batch]["seconds"])
-one = theirs[best]
-print(f"{task}: {one['items'] / ours:.1f} items/s, lm-eval {one['items'] / one['seconds']:.1f} (best batch size {best}), ratio {one['seconds'] / ours:.2f}; "
-      f"log-likelihoods at most {one['largest_difference']:.1e} apart, {one['argmax_equal']} of {one['items']} argmax equal")
+ours() {  # NAME RANKS THREADS TASK ITEMS SHOTS
+  OMP_NUM_THREADS=$3 ./launch/local.sh "$2" build/spt eval /dev/null run.dir="$out/$1" "eval.tasks=[$PWD/bench/eval_tasks/$4.yaml]" eval.limit="$5" \
+    eval.shots="$6" eval.data.root="$data" eval.template=none model.path="$model" model.dtype=fp32 > "$out/$1.log" 2>&1 || { cat "$out/$1.log" >&2; return 1; }
+}
+theirs() {  # NAME SAMPLES SHOTS BATCH ITEMS
+  "$peer" bench/lm_eval_loop.py --model "$model" --samples "$out/$2/samples/${2%%-*}.jsonl" --shots "$3" --dev "$data/mmlu/dev" --batch "$4" \
+    --items "$5" --threads "$(nproc)" > "$out/$1.json" 2> "$out/$1.log" || { cat "$out/$1.log" >&2; return 1; }
+}
+best_batch() {  # SAMPLES SHOTS ITEMS
+  local batch
+  for batch in 1 4 16 64; do theirs "probe-$batch" "$1" "$2" "$batch" "$3"; done
+  python3 - "$out" <<'PYTHON'
+import json, pathlib, sys
+found = [json.loads(file.read_text()) for file in pathlib.Path(sys.argv[1]).glob("probe-*.json")]
+print(max(found, key=lambda one: one["items_per_second"])["batch"])
 PYTHON
-done
+}
+compare() {  # LABEL TASK ITEMS SHOTS
+  local turn batch
+  ours "$2-$4-1" 1 "$(nproc)" "$2" "$3" "$4"
+  batch=$(best_batch "$2-$4-1" "$4" $((($3 + 7) / 8)))
+  theirs "$2-$4-peer-1" "$2-$4-1" "$4" "$batch" "$3"
+  ours "$2-$4-2" 1 "$(nproc)" "$2" "$3" "$4"
+  theirs "$2-$4-peer-2" "$2-$4-1" "$4" "$batch" "$3"
+  python3 - "$1" "$out/$2-$4" <<'PYTHON'
+import json, sys
+label, name = sys.argv[1:]
+theirs = [json.load(open(f"{name}-peer-{i}.json")) for i in (1, 2)]
+items = theirs[0]["items"]
+ours = [items / json.load(open(f"{name}-{i}/results.json"))["seconds"] for i in (1, 2)]
+peer = [one["items_per_second"] for one in theirs]
+print(f"{label}: spt {sum(ours) / 2:.2f} items/s ({ours[0]:.2f}, {ours[1]:.2f}), lm-eval {sum(peer) / 2:.2f} ({peer[0]:.2f}, {peer[1]:.2f}; batch {theirs[0]['batch']}), "
+      f"ratio {sum(ours) / sum(peer):.2f}; log-likelihoods at most {theirs[0]['largest_difference']:.1e} apart, "
+      f"{theirs[0]['argmax_equal']} of {items} best options equal", flush=True)
+PYTHON
+}
+compare "ARC, option texts" arc "$items" 0
+compare "MMLU, letters" mmlu "$items" 0
+compare "MMLU, letters, five-shot" mmlu $(((items + 2) / 3)) 5
+ours rank_1 1 1 arc "$items" 0
+ours rank_2 2 1 arc "$items" 0
+python3 - "$out" <<'PYTHON'
+import json, sys
+one, two = (json.load(open(f"{sys.argv[1]}/rank_{n}/results.json"))["seconds"] for n in (1, 2))
+print(f"ARC, 2 ranks × 1 thread against 1 × 1: efficiency {one / two / 2:.2f}")
+PYTHON

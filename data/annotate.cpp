@@ -9,27 +9,15 @@
 #include "base/error.h"
 #include "base/sha256.h"
 #include "data/output_file.h"
+#include "data/trimmed.h"
 
 namespace spt {
-namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-constexpr int64_t kFailuresInARow = 10;
-constexpr int64_t kAnswersASync = 32;
-constexpr std::chrono::seconds kTimeASync{1};
-
-std::string trimmed(const std::string& text) {
-  const size_t begin = text.find_first_not_of(" \t\r\n");
-  if (begin == std::string::npos) return "";
-  return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
-}
-
-}  // namespace
-
 Annotation::Annotation(AnnotateConfig config, const Annotator& annotator)
-    : config_(std::move(config)), annotator_(annotator), last_sync_(std::chrono::steady_clock::now()) {
+    : config_(std::move(config)), annotator_(annotator) {
   if (config_.limit < 0) throw BadInput(fmt::format("--limit is {}, must be at least 0 (all)", config_.limit));
   if (!config_.out.empty()) check_output(config_.out, "--out", {config_.input});
   if (!config_.report.empty()) check_output(config_.report, "--report", {config_.input, config_.out});
@@ -100,26 +88,18 @@ std::optional<ChatPrompt> Annotation::next() {
 void Annotation::take(const ChatAnswer& answer) {
   Entry& entry = entries_.at(answer.number);
   if (!answer.failure.empty()) {
-    entry.failure = last_failure_ = answer.failure;
+    entry.failure = answer.failure;
     ++statistics_.no_answer;
-    if (++failures_in_a_row_ == kFailuresInARow) {
-      sync();
-      throw Failure(
-          fmt::format("{} prompts in a row got no answer; the last one: {}\nAnswers so far are kept: start "
-                      "the same command again to go on",
-                      failures_in_a_row_, last_failure_));
-    }
+    unanswered_.failed(answer.failure);
     return;
   }
-  failures_in_a_row_ = 0;
-  ++answered_;
+  unanswered_.answered();
   const std::string text = trimmed(answer.text);
   const JournalAnswer journalled{
       entry.record.line, entry.record.id, entry.answers + 1, text, annotator_.fault_of(text, entry.record),
       answer.usage};
   journal_->append(journalled);
   accept(answer.number, journalled);
-  if (++unsynced_ >= kAnswersASync || std::chrono::steady_clock::now() - last_sync_ >= kTimeASync) sync();
 }
 
 void Annotation::accept(size_t number, const JournalAnswer& answer) {
@@ -142,13 +122,10 @@ void Annotation::accept(size_t number, const JournalAnswer& answer) {
 
 void Annotation::sync() {
   journal_->sync();
-  unsynced_ = 0;
-  last_sync_ = std::chrono::steady_clock::now();
 }
 
 void Annotation::finish() {
-  if (answered_ == 0 && statistics_.no_answer > 0)
-    throw Failure(fmt::format("no prompt got an answer; the last one: {}", last_failure_));
+  unanswered_.require_any();
   if (sha256_file(config_.input) != source_.input_sha256)
     throw Failure(fmt::format("{} was changed while it was annotated", config_.input.string()));
   const fs::path partial = partial_of(config_.out);

@@ -8,7 +8,6 @@
 //   {"line", "id", "outcome": "asked again" | "no role" | "no answer", "answers": [{"text", "fault"}, …], "failure"}
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <filesystem>
@@ -23,6 +22,7 @@
 #include "data/annotator.h"
 #include "data/chat.h"
 #include "data/records.h"
+#include "data/unanswered.h"
 
 namespace spt {
 
@@ -94,9 +94,7 @@ class Annotation {
   std::deque<size_t> to_ask_;
   AnnotateStatistics statistics_;
   int64_t last_line_ = 0, input_lines_ = 0;  // of the last record within the limit, and of the last at all
-  int64_t answered_ = 0, failures_in_a_row_ = 0, unsynced_ = 0;
-  std::string last_failure_;
-  std::chrono::steady_clock::time_point last_sync_;
+  Unanswered unanswered_;
 };
 
 }  // namespace spt

@@ -68,6 +68,13 @@ FieldText::FieldText(std::string_view text) {
   }
 }
 
+std::vector<std::string> FieldText::fields() const {
+  std::vector<std::string> paths;
+  for (const Part& part : parts_)
+    if (part.is_field) paths.push_back(part.text);
+  return paths;
+}
+
 std::string FieldText::fill(const json& record) const {
   std::string text;
   for (const Part& part : parts_) text += part.is_field ? field_text(record, part.text) : part.text;

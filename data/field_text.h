@@ -22,6 +22,8 @@ class FieldText {
   // Throws BadInput: a brace without its other, an empty name.
   explicit FieldText(std::string_view text);
 
+  std::vector<std::string> fields() const;  // their paths, in the text's order
+
   // Throws as field_text.
   std::string fill(const nlohmann::json& record) const;
 

@@ -5,7 +5,10 @@
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
+
+#include "base/error.h"
 
 namespace spt {
 
@@ -38,6 +41,42 @@ auto unique_keys(Fail fail) {
       fail(parsed.get_ref<const std::string&>());
     return true;
   };
+}
+
+// An object that this program wrote, which is flat: a hostile one may be nested deeper than the stack allows. `where`,
+// the file or file:line, stands in front of messages. Throws BadInput: broken, no object, a key twice, nested more than
+// 32 deep.
+inline nlohmann::json parse_json_object(const std::string& text, const std::string& where) {
+  constexpr int kMaxDepth = 32;
+  const auto fail = [&](const std::string& reason) { throw BadInput(fmt::format("{}: {}", where, reason)); };
+  auto unique = unique_keys([&](const std::string& key) { fail(fmt::format("has the field {} twice", brief(key))); });
+  const auto check = [&](int depth, nlohmann::json::parse_event_t event, const nlohmann::json& parsed) {
+    if (depth > kMaxDepth) fail(fmt::format("is nested more than {} deep", kMaxDepth));
+    return unique(depth, event, parsed);
+  };
+  try {
+    nlohmann::json value = nlohmann::json::parse(text, check);
+    if (!value.is_object()) fail(fmt::format("is {}, expected a JSON object", brief(value)));
+    return value;
+  } catch (const nlohmann::json::exception& error) {
+    throw BadInput(fmt::format("{}: broken JSON: {}", where, json_reason(error)));
+  }
+}
+
+// As text inside an HTML <script> element of JSON: ASCII alone, without < > &, so that nothing in a text can end the
+// element or begin a comment; bytes that are no UTF-8 as U+FFFD, numbers that are not finite as null.
+template <class Json>
+std::string script_json(const Json& value) {
+  const std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
+  std::string out;
+  out.reserve(text.size());
+  for (const char c : text) {
+    if (c == '<' || c == '>' || c == '&')  // only inside JSON's texts, where \u003c is the same
+      out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+    else
+      out += c;
+  }
+  return out;
 }
 
 }  // namespace spt

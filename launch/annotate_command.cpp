@@ -1,79 +1,34 @@
-#include <cmath>
 #include <memory>
+#include <optional>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "base/error.h"
-#include "base/progress.h"
 #include "base/stop.h"
 #include "data/annotate.h"
 #include "data/chat_client.h"
 #include "data/role_from.h"
-#include "launch/annotate_checkpoint.h"
+#include "launch/checkpoint_answers.h"
 #include "launch/commands.h"
+#include "launch/endpoint_options.h"
 #include "launch/one_rank.h"
 
 namespace spt {
 namespace {
 
-namespace fs = std::filesystem;
-
-struct Prices {
-  double in = 0, out = 0;  // of a million tokens; 0: not told
-  bool known() const { return in > 0 || out > 0; }
-  double of(const TokenUsage& usage) const {
-    return (in * static_cast<double>(usage.prompt) + out * static_cast<double>(usage.completion)) / 1e6;
-  }
-};
-
 struct Options {
   AnnotateConfig config;
   std::string annotator = "role_prompt";
-  ChatEndpoint endpoint;
+  EndpointOptions endpoint;
   CheckpointOptions checkpoint;
-  std::string key_variable = "OPENAI_API_KEY";
-  fs::path key_file;
-  Prices prices;
   std::string role_from, role_wording = "You are {}";
   bool dry_run = false;
 };
 
-std::string tokens_and_cost(const TokenUsage& usage, const Prices& prices) {
-  std::string text = fmt::format("{} tokens in, {} out", usage.prompt, usage.completion);
-  if (prices.known()) text += fmt::format(", cost {:.4f}", prices.of(usage));
-  return text;
-}
-
 void print_row(const char* name, int64_t value) {
   fmt::print("  {:<26}{:>12}\n", name, value);
 }
-
-class Progress {
- public:
-  Progress(const Annotation& annotation, const Prices& prices)
-      : annotation_(annotation), prices_(prices), bar_(now().done(), now().records), shown_(now().done()) {}
-
-  void show() {
-    const int64_t done = now().done(), total = now().records;
-    const std::string remarks = tokens_and_cost(now().usage, prices_);
-    if (ProgressBar::has_terminal()) {
-      bar_.draw(done, remarks);
-    } else if (done > shown_ && (done * 20 / total > shown_ * 20 / total || done == total)) {  // each twentieth
-      spdlog::info("{}/{} records  {}  ETA {}", done, total, remarks, bar_.time_left(done));
-    }
-    shown_ = done;
-  }
-  void end_line() { bar_.end_line(); }
-
- private:
-  const AnnotateStatistics& now() const { return annotation_.statistics(); }
-
-  const Annotation& annotation_;
-  const Prices& prices_;
-  ProgressBar bar_;
-  int64_t shown_;
-};
 
 void print_table(const Options& options, const Annotation& annotation) {
   const AnnotateStatistics& s = annotation.statistics();
@@ -84,7 +39,7 @@ void print_table(const Options& options, const Annotation& annotation) {
   print_row("roles that were there", s.kept);
   print_row("without a role", s.no_role + s.no_answer);
   print_row("asked again", s.asked_again);
-  fmt::print("  {}\n", tokens_and_cost(s.usage, options.prices));
+  fmt::print("  {}\n", tokens_and_cost(s.usage, options.endpoint.prices));
   if (s.no_answer > 0)
     spdlog::warn("{} records got no answer; to ask for them alone, annotate {} once more", s.no_answer,
                  options.config.out.string());
@@ -98,8 +53,7 @@ void print_table(const Options& options, const Annotation& annotation) {
 }
 
 // The end of either way to ask: done, or stopped on request.
-ExitStatus conclude(const Options& options, Annotation& annotation, Progress& progress) {
-  progress.end_line();
+ExitStatus conclude(const Options& options, Annotation& annotation) {
   annotation.sync();
   if (!annotation.is_done()) {
     spdlog::warn("stopped on request: {} of {} records are done; start the same command again to go on",
@@ -119,10 +73,7 @@ int dry_run(const Options& options, const Annotator& annotator) {
   const int64_t most = options.config.limit > 0 ? options.config.limit : kShown;
   int64_t asked = 0;
   for (auto prompt = annotation.next(); prompt; prompt = annotation.next()) {
-    if (++asked > most) continue;
-    fmt::print("--- prompt {}\n[system]\n{}\n", asked, prompt->system);
-    for (size_t i = 0; i < prompt->turns.size(); ++i)
-      fmt::print("[{}]\n{}\n", i % 2 == 0 ? "user" : "assistant", prompt->turns[i]);
+    if (++asked <= most) fmt::print("{}", prompt_text(asked, *prompt));
   }
   if (asked > most) fmt::print("--- and {} more; --limit N shows and counts the first N records alone\n", asked - most);
   fmt::print("--- nothing was asked\n");
@@ -130,39 +81,52 @@ int dry_run(const Options& options, const Annotator& annotator) {
   print_row("to ask for", asked);
   print_row("roles by hand (neutral)", s.neutral);
   print_row("roles that were there", s.kept);
-  fmt::print("  about {}\n", tokens_and_cost(estimate, options.prices));
+  fmt::print("  about {}\n", tokens_and_cost(estimate, options.endpoint.prices));
   return static_cast<int>(ExitStatus::kDone);
 }
 
-int annotate_by_endpoint(Options& options, const Annotator& annotator) {
-  if (options.endpoint.model.empty()) throw BadInput("--endpoint needs --model NAME: the endpoint's name of the model");
-  options.endpoint.key = load_api_key(options.key_variable, options.key_file);
-  options.endpoint.max_new_tokens = annotator.config().max_new_tokens;
-  ChatClient client(options.endpoint);
+int annotate_by_endpoint(const Options& options, const Annotator& annotator) {
+  const ChatEndpoint endpoint = endpoint_with_key(options.endpoint, annotator.config().max_new_tokens);
+  ChatClient client(endpoint);
   Annotation annotation(options.config, annotator);
-  annotation.begin(options.endpoint.model, options.endpoint.extra);
+  annotation.begin(endpoint.model, endpoint.extra);
   install_stop_handlers();
-  Progress progress(annotation, options.prices);
-  client.run([&] { return annotation.next(); },
-             [&](const ChatAnswer& answer) {
-               annotation.take(answer);
-               progress.show();
-             });
-  return static_cast<int>(conclude(options, annotation, progress));
+  {
+    const AnnotateStatistics& s = annotation.statistics();
+    ChatProgress progress(s.done(), s.records, "records", options.endpoint.prices);
+    client.run([&] { return annotation.next(); },
+               [&](const ChatAnswer& answer) {
+                 annotation.take(answer);
+                 progress.show(s.done(), s.usage);
+               });
+  }
+  return static_cast<int>(conclude(options, annotation));
 }
 
 ExitStatus annotate_by_ranks(const Options& options, Runtime& runtime) {
   const Annotator annotator(options.annotator);
+  const int64_t max_new_tokens = annotator.config().max_new_tokens;
   install_stop_handlers();
   if (runtime.rank() != 0) {
-    annotate_by_checkpoint(runtime, options.checkpoint, annotator.config().max_new_tokens, nullptr, [] {});
+    answer_by_checkpoint(runtime, options.checkpoint, max_new_tokens, nullptr);
     return ExitStatus::kDone;
   }
   Annotation annotation(options.config, annotator);
-  Progress progress(annotation, options.prices);
-  annotate_by_checkpoint(runtime, options.checkpoint, annotator.config().max_new_tokens, &annotation,
-                         [&] { progress.show(); });
-  return conclude(options, annotation, progress);
+  {
+    const AnnotateStatistics& s = annotation.statistics();
+    std::optional<ChatProgress> progress;
+    const ChatWork work{[&](const std::string& model, const std::string& settings) {
+                          annotation.begin(model, settings);
+                          progress.emplace(s.done(), s.records, "records", options.endpoint.prices);
+                        },
+                        [&] { return annotation.next(); },
+                        [&](const ChatAnswer& answer) {
+                          annotation.take(answer);
+                          progress->show(s.done(), s.usage);
+                        }};
+    answer_by_checkpoint(runtime, options.checkpoint, max_new_tokens, &work);
+  }
+  return conclude(options, annotation);
 }
 
 int annotate_by_field(const Options& options) {
@@ -190,14 +154,13 @@ int run_alone(Options& options) {
 }
 
 int run(Options& options, int argc, char** argv) {
-  const bool by_endpoint = !options.endpoint.url.empty(), by_checkpoint = !options.checkpoint.folder.empty(),
+  const bool by_endpoint = !options.endpoint.endpoint.url.empty(), by_checkpoint = !options.checkpoint.folder.empty(),
              by_field = !options.role_from.empty();
   if (by_endpoint + by_checkpoint + by_field > 1 || (by_endpoint + by_checkpoint + by_field == 0 && !options.dry_run))
     throw BadInput("give one of --endpoint URL (with --model NAME), --checkpoint DIR and --role-from FIELD");
   if (!by_checkpoint && !options.checkpoint.overrides.empty())
     throw BadInput(fmt::format("{}: mesh.* and model.dtype are for --checkpoint", options.checkpoint.overrides[0]));
-  for (const double price : {options.prices.in, options.prices.out})
-    if (!(price >= 0 && std::isfinite(price))) throw BadInput(fmt::format("a price is {}, must be at least 0", price));
+  check_prices(options.endpoint.prices);
   if (options.dry_run && by_field)
     throw BadInput("--dry-run is for what costs money or time: --role-from asks nothing");
   if (options.config.out.empty() && !options.dry_run) throw BadInput("--out is missing: the file for the result");
@@ -209,30 +172,6 @@ int run(Options& options, int argc, char** argv) {
   return run_distributed(argc, argv, [&](Runtime& runtime) { return annotate_by_ranks(options, runtime); });
 }
 
-void add_endpoint_options(CLI::App& command, Options& options) {
-  ChatEndpoint& endpoint = options.endpoint;
-  command.add_option("--endpoint", endpoint.url,
-                     "URL of an OpenAI-compatible endpoint, e.g. https://api.openai.com/v1");
-  command.add_option("--model", endpoint.model, "the endpoint's name of the model");
-  command.add_option("--key-file", options.key_file, "a file with the key, in place of the environment variable");
-  command.add_option("--key-env", options.key_variable, "the environment variable with the key; \"\": send none")
-      ->capture_default_str();
-  command.add_option("--ca-file", endpoint.ca_file, "PEM file of the authorities to trust, in place of the system's");
-  command.add_option("--concurrency", endpoint.concurrency, "requests in flight")->capture_default_str();
-  command.add_option("--requests-per-minute", endpoint.requests_per_minute, "limit; 0: none")->capture_default_str();
-  command.add_option("--tokens-per-minute", endpoint.tokens_per_minute, "limit; 0: none")->capture_default_str();
-  command.add_option("--timeout", endpoint.timeout_s, "seconds for one answer")->capture_default_str();
-  command.add_option("--connect-timeout", endpoint.connect_timeout_s, "seconds to connect")->capture_default_str();
-  command.add_option("--tries", endpoint.tries, "of a request that fails")->capture_default_str();
-  command.add_option("--retry-delay", endpoint.retry_delay_s, "seconds before the second try; then twice as long")
-      ->capture_default_str();
-  command.add_option("--request", endpoint.extra,
-                     "JSON merged into each request; null takes a key away, e.g. "
-                     "'{\"max_tokens\": null, \"max_completion_tokens\": 400}'");
-  command.add_option("--price-in", options.prices.in, "of a million tokens of prompts, to show the cost");
-  command.add_option("--price-out", options.prices.out, "of a million tokens of answers");
-}
-
 }  // namespace
 
 void add_annotate(CLI::App& app, Action& action) {
@@ -240,13 +179,7 @@ void add_annotate(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("annotate", "writes a role prompt for each record");
   command->add_option("input", options->config.input, "records, JSON lines (IN.jsonl)")->required();
   command->add_option("--out", options->config.out, "the records with their roles (OUT.jsonl)");
-  add_endpoint_options(*command, *options);
-  command->add_option("--checkpoint", options->checkpoint.folder,
-                      "Hugging Face folder: the program's own generator answers");
-  command->add_option("--template", options->checkpoint.chat_template,
-                      "of --checkpoint: NAME or FILE [the folder's spt.json]");
-  command->add_option("--batch", options->checkpoint.batch, "of --checkpoint: prompts side by side on a rank")
-      ->capture_default_str();
+  add_endpoint_options(*command, options->endpoint);
   command->add_option("--annotator", options->annotator, "prompt and checks: a name in configs/annotators, or a file")
       ->capture_default_str();
   command->add_option("--role-from", options->role_from, "no model: this field of each record becomes its role");
@@ -256,8 +189,7 @@ void add_annotate(CLI::App& app, Action& action) {
   command->add_flag("--replace", options->config.replace, "new roles for records that have one");
   command->add_option("--report", options->config.report, "JSON lines: what was asked again, what has no role and why");
   command->add_flag("--force", options->config.force, "replace OUT.jsonl and what belongs to it");
-  command->add_option("key=value", options->checkpoint.overrides,
-                      "of --checkpoint: mesh.tp, mesh.backend, model.dtype");
+  add_checkpoint_options(*command, options->checkpoint);
   command->footer(
       "Examples:\n"
       "  spt annotate lima.jsonl --out lima-role.jsonl --endpoint https://api.openai.com/v1 --model gpt-4o\n"

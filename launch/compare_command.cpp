@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
-#include "data/printable.h"
 #include "launch/commands.h"
 #include "launch/compare_print.h"
 #include "launch/one_rank.h"
 #include "launch/options.h"
+#include "launch/printable_errors.h"
 #include "trainer/eval/comparison.h"
 
 namespace spt {
@@ -41,18 +41,9 @@ void set_sides(Options& options) {
   options.compare.b = options.baseline;
 }
 
-// Messages hold names out of the folders' files: none may speak to the terminal.
-Comparison compare_safely(const CompareOptions& options) {
-  try {
-    return compare(options);
-  } catch (const BadInput& error) {
-    throw BadInput(printable(error.what()));
-  }
-}
-
 int run(Options& options) {
   set_sides(options);
-  const Comparison comparison = compare_safely(options.compare);
+  const Comparison comparison = with_printable_errors([&] { return compare(options.compare); });
   std::string text;
   if (options.json)
     text = comparison_json(options.compare, comparison);

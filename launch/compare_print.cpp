@@ -45,19 +45,6 @@ void add_rows(const TaskComparison& task, Table& table) {
                          Cell(), Cell()});
 }
 
-// A row a pair, numbered where there are several, and one over seeds.
-Table table_of(const Comparison& comparison) {
-  Table table;
-  for (const char* name : {"task", "metric", "better"}) table.columns.push_back({name, true});
-  for (const char* name : {"n", "groups"}) table.columns.push_back({name});
-  if (comparison.tasks[0].pairs.size() > 1) table.columns.push_back({"seed"});
-  for (const char* name : {"A", "B", "A - B", "95% from", "to", "p", "Holm p", "McNemar p"})
-    table.columns.push_back({name});
-  for (const TaskComparison& task : comparison.tasks) add_rows(task, table);
-  if (comparison.mean) add_rows(*comparison.mean, table);
-  return table;
-}
-
 std::string folders_text(const std::vector<fs::path>& folders) {
   std::string text;
   for (const fs::path& folder : folders) text += (text.empty() ? "" : "  ") + on_one_line(folder.string());
@@ -105,12 +92,24 @@ ordered_json facts_of(const TaskComparison& task, bool is_task) {
 
 }  // namespace
 
+Table comparison_table(const Comparison& comparison) {
+  Table table;
+  for (const char* name : {"task", "metric", "better"}) table.columns.push_back({name, true});
+  for (const char* name : {"n", "groups"}) table.columns.push_back({name});
+  if (comparison.tasks[0].pairs.size() > 1) table.columns.push_back({"seed"});
+  for (const char* name : {"A", "B", "A - B", "95% from", "to", "p", "Holm p", "McNemar p"})
+    table.columns.push_back({name});
+  for (const TaskComparison& task : comparison.tasks) add_rows(task, table);
+  if (comparison.mean) add_rows(*comparison.mean, table);
+  return table;
+}
+
 std::string comparison_text(const CompareOptions& options, const Comparison& comparison) {
   std::string text = fmt::format("A: {}\nB: {}\n", folders_text(options.a), folders_text(options.b));
   text += fmt::format("intervals and p: paired bootstrap, {} resamples, seed {}; scores are means over items\n",
                       options.resampling.count, options.resampling.seed);
   if (comparison.tasks[0].over_seeds) text += "seed \"mean\": over seeds, with their t-interval\n";
-  text += "\n" + aligned_table(table_of(comparison));
+  text += "\n" + aligned_table(comparison_table(comparison));
   if (!comparison.notes.empty()) text += "\n";
   for (const std::string& note : comparison.notes) text += on_one_line(note) + "\n";
   return text;
@@ -135,11 +134,11 @@ std::string comparison_json(const CompareOptions& options, const Comparison& com
 }
 
 std::string comparison_tsv(const Comparison& comparison) {
-  return tab_separated_table(table_of(comparison));
+  return tab_separated_table(comparison_table(comparison));
 }
 
 std::string comparison_latex(const Comparison& comparison) {
-  return latex_table(table_of(comparison));
+  return latex_table(comparison_table(comparison));
 }
 
 }  // namespace spt

@@ -3,9 +3,13 @@
 
 #include <string>
 
+#include "launch/table.h"
 #include "trainer/eval/comparison.h"
 
 namespace spt {
+
+// A row a pair, numbered where there are several, and one over seeds.
+Table comparison_table(const Comparison& comparison);
 
 // On a terminal: what is compared, one table, notes. No name in it can speak to the terminal (data/printable.h).
 std::string comparison_text(const CompareOptions& options, const Comparison& comparison);

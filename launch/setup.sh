@@ -5,10 +5,13 @@
 #   ./launch/setup.sh            # for building and running
 #   ./launch/setup.sh --tests    # also clang-format and clang-tidy 14, and clang 16 for the fuzz targets
 #   ./launch/setup.sh --peer     # also Python's torch, transformers and scipy, which the peer tests compare with
+#   ./launch/setup.sh --browser  # also chromium and playwright, which look at the page of spt report
 #
-# .deps/venv   pip and the packages of launch/fetch_smollm2.py
-# .deps/torch  the wheel torch==2.11.0; without CUDA toolkit only those CUDA libraries that its CPU part links
-# .deps/peer   (--peer) transformers, scipy
+# .deps/venv    pip and the packages of launch/fetch_smollm2.py
+# .deps/torch   the wheel torch==2.11.0; without CUDA toolkit only those CUDA libraries that its CPU part links
+# .deps/plotly  plotly.min.js, which spt report puts into its page
+# .deps/peer    (--peer) transformers, scipy
+# .deps/browser (--browser) playwright
 # Every wheel is checked against the SHA-256 pinned in launch/requirements/. A folder counts as installed when its stamp,
 # written last, is there. Variables: SPT_DEPS, another folder than .deps (then configure with -DSPT_TORCH_DIR=$SPT_DEPS/torch/torch).
 # Exit status: 0 all is there, 1 something lacks (said which, and what to do).
@@ -16,13 +19,14 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 requirements=$PWD/launch/requirements
 deps=${SPT_DEPS:-$PWD/.deps}
-want_tests=false want_peer=false
+want_tests=false want_peer=false want_browser=false
 for option in "$@"; do
   case $option in
     --tests) want_tests=true ;;
     --peer) want_peer=true ;;
+    --browser) want_browser=true ;;
     -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' launch/setup.sh; exit 0 ;;
-    *) echo "setup.sh: unknown option $option (known: --tests, --peer)" >&2; exit 1 ;;
+    *) echo "setup.sh: unknown option $option (known: --tests, --peer, --browser)" >&2; exit 1 ;;
   esac
 done
 
@@ -51,6 +55,10 @@ missing_packages() {
     has clang-format-14 || echo clang-format-14
     has clang-tidy-14 || echo clang-tidy-14
     has clang++-16 || printf 'clang-16\nlibclang-rt-16-dev\n'
+  fi
+  if $want_browser; then
+    has chromium || echo chromium
+    [ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] || echo fonts-dejavu-core  # without any font a page has no letters
   fi
   local header_probe
   header_probe=$(while read -r package headers; do
@@ -182,6 +190,22 @@ unpack_wheels() {
   say "$what: installed ($(since "$start"))"
 }
 
+# fetch_plotly: .deps/plotly/plotly.min.js, that file alone
+fetch_plotly() {
+  local start temporary mark
+  start=$(now)
+  mark=$(fingerprint "$requirements/plotly.txt")
+  if is_stamped "$deps/plotly/.stamp" "$mark"; then say "plotly.js: there"; return; fi
+  temporary=$(mktemp -d "$deps/plotly.XXXXXX") || fail "plotly.js: cannot write to $deps"
+  trap 'rm -rf "$temporary"' EXIT
+  pip_install "$deps/venv/bin/python" --target "$temporary" --requirement "$requirements/plotly.txt" || pip_failed "plotly.js"
+  { mkdir -p "$deps/plotly" && mv "$temporary/plotly/package_data/plotly.min.js" "$deps/plotly/"; } || fail "plotly.js: cannot write to $deps/plotly"
+  stamp "$deps/plotly/.stamp" "$mark"
+  rm -rf "$temporary"
+  trap - EXIT
+  say "plotly.js: installed ($(since "$start"))"
+}
+
 # ---- Steps -----------------------------------------------------------------------------------------------------------
 
 begin=$(now)
@@ -191,9 +215,10 @@ install_system_packages
 mkdir -p "$deps" || fail "cannot make the folder $deps"
 exec 9>"$deps/.lock" || fail "cannot write to $deps"
 flock -n 9 || { say "waiting for another setup.sh"; flock 9; }
-find "$deps" -maxdepth 1 -name 'torch.??????' -exec rm -rf {} +  # what a killed call left
+find "$deps" -maxdepth 1 \( -name 'torch.??????' -o -name 'plotly.??????' \) -exec rm -rf {} +  # what a killed call left
 
 make_venv venv "$requirements/tools.txt"
+fetch_plotly
 unpack_wheels torch "libtorch"
 nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
 if [ -x "$nvcc" ] && toolkit=$("$nvcc" --version | grep -oE 'release [0-9.]+' | cut -d' ' -f2) && at_least 13.0 "$toolkit"; then
@@ -204,4 +229,5 @@ else
   $want_peer && unpack_wheels torch-cuda "libtorch's CUDA libraries (Python's torch cannot be imported without)"
 fi
 $want_peer && make_venv peer "$requirements/peer.txt"
+$want_browser && make_venv browser "$requirements/browser.txt"
 say "all there ($(since "$begin"))"

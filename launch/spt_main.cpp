@@ -46,7 +46,9 @@ int run(int argc, char** argv) {
   spt::add_train(app, action);
   spt::add_generate(app, action);
   spt::add_eval(app, action);
+  spt::add_judge(app, action);
   spt::add_compare(app, action);
+  spt::add_report(app, action);
   spt::add_sweep(app, action);
   try {
     app.parse(argc, argv);

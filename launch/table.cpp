@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "data/printable.h"
 
@@ -30,6 +31,15 @@ struct Exact : Rounded {
   std::string operator()(double value) const { return fmt::format("{}", value); }
   std::string operator()(Signed difference) const { return fmt::format("{}", difference.value); }
   std::string operator()(Probability p) const { return fmt::format("{}", p.value); }
+};
+
+struct AsJson {
+  nlohmann::ordered_json operator()(std::monostate) const { return nullptr; }
+  nlohmann::ordered_json operator()(const std::string& text) const { return printable(text); }
+  nlohmann::ordered_json operator()(int64_t count) const { return count; }
+  nlohmann::ordered_json operator()(double value) const { return value; }  // null where it is not finite
+  nlohmann::ordered_json operator()(Signed difference) const { return difference.value; }
+  nlohmann::ordered_json operator()(Probability p) const { return p.value; }
 };
 
 std::string latex_escaped(std::string_view text) {
@@ -117,6 +127,25 @@ std::string tab_separated_table(const Table& table) {
        lines_of(table, "\t", [](const Cell&cell, size_t) { return std::visit(Exact{}, cell); }))
     out += line + "\n";
   return out;
+}
+
+std::string json_table(const Table& table) {
+  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  for (const auto& row : table.rows) {
+    nlohmann::ordered_json& object = rows.emplace_back(nlohmann::ordered_json::object());
+    for (size_t column = 0; column < table.columns.size(); ++column)
+      object[printable(table.columns[column].name)] = std::visit(AsJson{}, row[column]);
+  }
+  return rows.dump(2, ' ', true) + "\n";
+}
+
+std::vector<std::vector<std::string>> rounded_cells(const Table& table) {
+  std::vector<std::vector<std::string>> cells;
+  for (const auto& row : table.rows) {
+    std::vector<std::string>& line = cells.emplace_back();
+    for (const Cell& cell : row) line.push_back(std::visit(Rounded{}, cell));
+  }
+  return cells;
 }
 
 std::string latex_table(const Table& table) {

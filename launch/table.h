@@ -40,6 +40,12 @@ std::string aligned_table(const Table& table);
 // Cells divided by tabs, all digits; empty where there is nothing.
 std::string tab_separated_table(const Table& table);
 
+// [{COLUMN: value, …}, …], a row an object, numbers with all digits, null where there is nothing. ASCII only.
+std::string json_table(const Table& table);
+
+// Each cell as people read it, row by row; empty where there is nothing.
+std::vector<std::vector<std::string>> rounded_cells(const Table& table);
+
 // A tabular that needs no package, "--" where there is nothing.
 std::string latex_table(const Table& table);
 

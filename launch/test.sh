@@ -2,7 +2,7 @@
 # Install what lacks, build, and run the tests. Each part prints its time; a failing part does not hide the others.
 #
 #   ./launch/test.sh         # every test: what CI runs
-#   ./launch/test.sh all     # the same, and sanitizers, a real endpoint
+#   ./launch/test.sh all     # the same, and sanitizers, a real endpoint, the report's page in a browser
 #   ./launch/test.sh fast    # the fast tests only
 #   ./launch/test.sh fuzz    # the fuzz targets only, a minute each (tests/fuzz/run.sh)
 #   ./launch/test.sh lint    # format, include order, samples, clang-tidy on everything
@@ -47,7 +47,8 @@ leave_out() { printf '%s\t%s\tleft out\t0\t%s\n' "$1" "$2" "$3" >>"$results/part
 configure() {  # configure FOLDER ARGUMENT…
   local folder=$1
   shift
-  cmake -S . -B "$folder" -G Ninja -DSPT_TORCH_DIR="$deps/torch/torch" -DSPT_PEER_PYTHON="$deps/peer/bin/python" "$@"
+  cmake -S . -B "$folder" -G Ninja -DSPT_TORCH_DIR="$deps/torch/torch" -DSPT_PLOTLY="$deps/plotly/plotly.min.js" \
+    -DSPT_PEER_PYTHON="$deps/peer/bin/python" -DSPT_BROWSER_PYTHON="$deps/browser/bin/python" "$@"
 }
 tests() {  # tests NAME FOLDER CTEST-ARGUMENT…
   local name=$1 folder=$2
@@ -73,7 +74,7 @@ if [ "$mode" != lint ] && [ "$mode" != fuzz ]; then
   part "build" step configure ninja -C build
 fi
 case $mode in default | all | fast) part "fast tests" tests build tests "fast tests" build -L fast -LE peer ;; esac
-case $mode in default | all) part "slow tests" tests build tests "slow tests" build -LE 'fast|peer|real' ;; esac
+case $mode in default | all) part "slow tests" tests build tests "slow tests" build -LE 'fast|peer|real|browser' ;; esac
 case $mode in
   default | all | peer)
     if peer_python_fits; then
@@ -85,6 +86,10 @@ case $mode in
     fi ;;
 esac
 [ "$mode" = all ] && part "real endpoint" tests build tests "real endpoint" build -L real
+if [ "$mode" = all ]; then
+  part "browser setup" step build ./launch/setup.sh --browser
+  part "browser tests" tests "browser setup" tests "browser tests" build -L browser
+fi
 case $mode in default | all | fuzz) part "fuzz targets" check setup fuzz ;; esac
 if [ "$mode" = all ]; then
   part "sanitizer configure" step setup configure build-asan -DSPT_SANITIZE=address,undefined

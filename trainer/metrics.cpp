@@ -1,6 +1,8 @@
 #include "trainer/metrics.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <iterator>
 #include <limits>
@@ -90,6 +92,26 @@ std::vector<MetricsRow> read_metrics(const std::filesystem::path& path) {
     return true;
   });
   return rows;
+}
+
+std::vector<MetricsRow> thinned(const std::vector<MetricsRow>& rows, size_t most) {
+  if (rows.size() <= most) return rows;
+  const size_t stretch = (3 * rows.size() + most - 1) / most;
+  std::vector<MetricsRow> kept;
+  for (size_t begin = 0; begin < rows.size(); begin += stretch) {
+    const size_t end = std::min(begin + stretch, rows.size());
+    const auto peak = [&](double MetricsRow::*field) {
+      const auto less = [&](const MetricsRow& x, const MetricsRow& y) {
+        return std::isfinite(x.*field) && (!std::isfinite(y.*field) || x.*field < y.*field);
+      };
+      return std::max_element(&rows[begin], &rows[begin] + (end - begin), less);
+    };
+    const MetricsRow *loss = peak(&MetricsRow::loss), *norm = peak(&MetricsRow::grad_norm);
+    for (size_t i = begin; i < end; ++i)
+      if (i == begin || &rows[i] == loss || &rows[i] == norm || rows[i].valid_loss || i + 1 == rows.size())
+        kept.push_back(rows[i]);
+  }
+  return kept;
 }
 
 MetricsWriter::MetricsWriter(const std::filesystem::path& path, int64_t resume_after_step) : path_(path) {

@@ -30,6 +30,10 @@ struct MetricsRow {
 // ignored. Throws BadInput with the line's number for anything else that is no row.
 std::vector<MetricsRow> read_metrics(const std::filesystem::path& path);
 
+// At most about `most` rows, to be drawn: of each stretch of neighbours the first, those of the largest loss and
+// gradient norm (or the first that is not finite), and every one with a valid_loss; and the last.
+std::vector<MetricsRow> thinned(const std::vector<MetricsRow>& rows, size_t most);
+
 class MetricsWriter {
  public:
   // Keeps the rows up to `resume_after_step` as they are and cuts the later ones and a torn last line; 0 begins anew.

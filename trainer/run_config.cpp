@@ -9,14 +9,6 @@ namespace spt {
 namespace {
 
 // What has no influence on the weights that come out (but for the order of floating-point sums).
-bool may_change_on_resume(const std::string& key) {
-  static constexpr const char* kSections[] = {"mesh.", "checkpoint."};
-  static constexpr const char* kKeys[] = {"run.dir",          "run.log_every",   "run.collective_timeout_s",
-                                          "run.io_timeout_s", "model.recompute", "train.micro_batch_tokens"};
-  return std::any_of(std::begin(kSections), std::end(kSections), [&](const char* s) { return key.starts_with(s); }) ||
-         std::any_of(std::begin(kKeys), std::end(kKeys), [&](const char* k) { return key == k; });
-}
-
 std::map<std::string, std::string> values_of(const RunConfig& config) {
   FieldLister lister;
   const_cast<RunConfig&>(config).fields(lister);  // the visitor only reads
@@ -98,6 +90,14 @@ RunConfig load_run_config(const std::filesystem::path& file, const std::vector<s
   RunConfig config = read_fields<RunConfig>(load_config_values(file, overrides));
   if (!config.train.epochs && !config.train.steps) config.train.epochs = 5;
   return config;
+}
+
+bool may_change_on_resume(const std::string& key) {
+  static constexpr const char* kSections[] = {"mesh.", "checkpoint."};
+  static constexpr const char* kKeys[] = {"run.dir",          "run.log_every",   "run.collective_timeout_s",
+                                          "run.io_timeout_s", "model.recompute", "train.micro_batch_tokens"};
+  return std::any_of(std::begin(kSections), std::end(kSections), [&](const char* s) { return key.starts_with(s); }) ||
+         std::any_of(std::begin(kKeys), std::end(kKeys), [&](const char* k) { return key == k; });
 }
 
 std::vector<std::string> differences(const RunConfig& there, const RunConfig& now) {

@@ -19,6 +19,11 @@ TEST(Sha256, DigestsAreThoseOfTheStandard) {
             "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
+TEST(Sha256, Base64IsTheSameDigest) {  // as `openssl dgst -sha256 -binary | base64` gives it
+  EXPECT_EQ(sha256_base64(""), "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
+  EXPECT_EQ(sha256_base64("abc"), "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
+}
+
 TEST(Sha256, PiecesGiveTheDigestOfTheWhole) {
   Sha256 hash;
   for (const char* piece : {"", "a", "b", "c"}) hash.update(piece);

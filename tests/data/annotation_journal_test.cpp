@@ -16,7 +16,7 @@ using testing::SizeIs;
 
 const AnnotationSource kSource{"input", "annotator", "model", "{}"};
 
-class Journal : public testing::Test {
+class JournalOfAnnotation : public testing::Test {
  protected:
   // Its answers, after one with this text was appended.
   size_t append(const std::string& text) {
@@ -37,7 +37,7 @@ class Journal : public testing::Test {
   const std::filesystem::path path_ = folder_ / "o.journal";
 };
 
-TEST_F(Journal, Found_HasWhatWasAppended) {
+TEST_F(JournalOfAnnotation, Found_HasWhatWasAppended) {
   append("one\n\"two\"");
   const AnnotationJournal journal(path_, kSource, false);
   ASSERT_THAT(journal.found(), SizeIs(1));
@@ -51,13 +51,13 @@ TEST_F(Journal, Found_HasWhatWasAppended) {
   EXPECT_EQ(answer.usage.completion, 7);
 }
 
-TEST_F(Journal, Append_IsInTheFileWhenItReturns) {
+TEST_F(JournalOfAnnotation, Append_IsInTheFileWhenItReturns) {
   AnnotationJournal journal(path_, kSource, false);
   journal.append({1, "a", 1, "text", std::nullopt, {}});
   EXPECT_THAT(text(), AllOf(HasSubstr("\"fault\":null"), EndsWith("}\n")));
 }
 
-TEST_F(Journal, ATornLastLineIsCutWhereverItWasTorn) {
+TEST_F(JournalOfAnnotation, ATornLastLineIsCutWhereverItWasTorn) {
   append("one");
   append("two");
   const std::string whole = text();
@@ -69,7 +69,7 @@ TEST_F(Journal, ATornLastLineIsCutWhereverItWasTorn) {
   }
 }
 
-TEST_F(Journal, AJournalWithoutAnswersBelongsToNobodyAndGoes) {
+TEST_F(JournalOfAnnotation, AJournalWithoutAnswersBelongsToNobodyAndGoes) {
   {
     const AnnotationJournal journal(path_, kSource, false);
     EXPECT_TRUE(std::filesystem::exists(path_));
@@ -84,7 +84,7 @@ TEST_F(Journal, AJournalWithoutAnswersBelongsToNobodyAndGoes) {
   }
 }
 
-TEST_F(Journal, AnotherSourcesIsRefusedNamingWhatDiffersAndReplacedOnRequest) {
+TEST_F(JournalOfAnnotation, AnotherSourcesIsRefusedNamingWhatDiffersAndReplacedOnRequest) {
   append("one");
   const std::string before = text();
   AnnotationSource other = kSource;
@@ -95,7 +95,7 @@ TEST_F(Journal, AnotherSourcesIsRefusedNamingWhatDiffersAndReplacedOnRequest) {
   EXPECT_THAT(AnnotationJournal(path_, other, true).found(), SizeIs(0));
 }
 
-TEST_F(Journal, ADamagedLineIsNamed) {
+TEST_F(JournalOfAnnotation, ADamagedLineIsNamed) {
   append("one");
   const std::string before = text();
   folder_.put("o.journal", before + "{\"line\": 1}\n");
@@ -105,12 +105,12 @@ TEST_F(Journal, ADamagedLineIsNamed) {
   EXPECT_EQ(text(), "notes");
 }
 
-TEST_F(Journal, OneProcessAtATime) {
+TEST_F(JournalOfAnnotation, OneProcessAtATime) {
   const AnnotationJournal journal(path_, kSource, false);
   EXPECT_THAT(error(kSource), HasSubstr("another process"));
 }
 
-TEST_F(Journal, WrittenFilesAreKnownAgain) {
+TEST_F(JournalOfAnnotation, WrittenFilesAreKnownAgain) {
   {
     AnnotationJournal journal(path_, kSource, false);
     journal.append({1, "a", 1, "text", std::nullopt, {}});

@@ -77,7 +77,7 @@ class ChatServer:
         turns = [message["content"] for message in body["messages"] if message["role"] != "system"]
         asked = [QUESTION.search(turn) for turn in turns[::2]]  # of a correction's conversation too
         with self.lock:
-            request = Request(len(self.requests) + 1, dict(handler.headers), body, [m[1] for m in asked if m][-1], turns, time.monotonic())
+            request = Request(len(self.requests) + 1, dict(handler.headers), body, ([m[1] for m in asked if m] or [None])[-1], turns, time.monotonic())
             self.requests.append(request)
             self.in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self.in_flight)

@@ -11,6 +11,8 @@ work=$bin/peer
 mpirun="mpirun -np 2 --oversubscribe --bind-to none"
 hf=$work/run/checkpoints/step-000012/hf
 smollm2=$source/models/SmolLM2-135M-Instruct
+benchmarks=$source/../shared/data/bench # the authors' files; they cannot be part of the repository
+items=${SPT_PEER_ITEMS:-16}             # of each benchmark of options
 
 peer() {  # peer SCRIPT ARGUMENT…
   local script=$1
@@ -19,6 +21,13 @@ peer() {  # peer SCRIPT ARGUMENT…
 }
 want_smollm2() {
   [ -e "$smollm2/model.safetensors" ] || { echo "SKIPPED: $smollm2 is not there (launch/fetch_smollm2.py)"; exit 0; }
+}
+want_benchmarks() {
+  [ -d "$benchmarks" ] || { echo "SKIPPED: $benchmarks with the benchmarks' files is not there"; exit 0; }
+}
+evaluate() {  # evaluate NAME KEY=VALUE…: $work/NAME, of SmolLM2 in fp32, prompts as they are
+  rm -rf "${work:?}/$1"
+  "$spt" eval /dev/null run.dir="$work/$1" model.path="$smollm2" model.dtype=fp32 eval.data.root="$benchmarks" eval.template=none "${@:2}"
 }
 # NAME.jsonl, the sample records without ids of their own (they are known by their line then), and NAME.h5 of them.
 prepare_template_corpus() {  # prepare_template_corpus NAME TOKENIZER
@@ -69,6 +78,21 @@ case $test in
   generate_smollm2)
     want_smollm2
     peer generate_test.py --spt "$spt" --model "$smollm2" --max-new-tokens 16
+    ;;
+  choices) # by lm-evaluation-harness
+    want_smollm2
+    want_benchmarks
+    "$python" -c 'import lm_eval' || { echo "SKIPPED: lm_eval is not beside $python (launch/setup.sh --peer)"; exit 0; }
+    evaluate choices "eval.tasks=[$source/bench/eval_tasks/arc.yaml, $source/bench/eval_tasks/mmlu.yaml]" eval.limit="$items"
+    peer choices_test.py --model "$smollm2" --evaluation "$work/choices"
+    evaluate choices-5 "eval.tasks=[$source/bench/eval_tasks/mmlu.yaml]" eval.shots=5 eval.limit="$((items / 4))"
+    peer choices_test.py --model "$smollm2" --evaluation "$work/choices-5" --shots 5 --dev "$benchmarks/mmlu/dev"
+    ;;
+  gsm8k)
+    want_smollm2
+    want_benchmarks
+    evaluate gsm8k eval.tasks=gsm8k eval.max_new_tokens=48 eval.limit=8
+    peer gsm8k_test.py --model "$smollm2" --evaluation "$work/gsm8k" --max-new-tokens 48
     ;;
   chat_template) # the one that the checkpoint's folder holds
     prepare_template_corpus "$work/template" "$hf"

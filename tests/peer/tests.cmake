@@ -1,4 +1,4 @@
-# Comparisons with transformers and scipy (label peer): they need its Python, which launch/setup.sh --peer makes and launch/test.sh
+# Comparisons with transformers, lm-evaluation-harness and scipy (label peer): they need its Python, which launch/setup.sh --peer makes and launch/test.sh
 # names.
 set(SPT_PEER_PYTHON "" CACHE FILEPATH "python of a virtual environment with launch/requirements/peer.txt")
 set(spt_peer_tests "${CMAKE_CURRENT_LIST_DIR}")
@@ -22,7 +22,7 @@ function(spt_peer_test name)
     SKIP_REGULAR_EXPRESSION "^SKIPPED" ${ARGN})
 endfunction()
 spt_peer_test(train FIXTURES_SETUP peer_run)
-foreach(name hf_folder hf_folder_mistral bf16_logits training_losses generate generate_tp2 chat_template chat_template_llama sample_lengths generate_smollm2 chat_template_smollm2)
+foreach(name hf_folder hf_folder_mistral bf16_logits training_losses generate generate_tp2 chat_template chat_template_llama sample_lengths generate_smollm2 chat_template_smollm2 choices gsm8k)
   spt_peer_test(${name} FIXTURES_REQUIRED peer_run)
 endforeach()
 spt_peer_test(statistics)

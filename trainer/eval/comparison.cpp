@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "data/json_text.h"
+#include "trainer/eval/same_items.h"
 #include "trainer/eval/samples.h"
 
 namespace spt {
@@ -111,54 +112,6 @@ std::vector<std::string> take_scoreless(std::set<std::string>& tasks, const Side
   return taken;
 }
 
-// What must be equal of two folders' samples of a task.
-class SameItems {
- public:
-  SameItems(fs::path first, fs::path second) : first_(std::move(first)), second_(std::move(second)) {}
-
-  void check(const std::vector<Sample>& first, const std::vector<Sample>& second) const {
-    if (first.size() != second.size())
-      fail(fmt::format("{} has {} samples, {} has {}", first_.string(), first.size(), second_.string(), second.size()));
-    for (size_t i = 0; i < first.size(); ++i) check(first[i], second[i]);
-  }
-
- private:
-  [[noreturn]] static void fail(const std::string& what) {
-    throw BadInput(what + ": only evaluations of the same items can be compared");
-  }
-
-  void check(const Sample& first, const Sample& second) const {
-    if (first.id < second.id) fail_id(first, first_, second_);
-    if (second.id < first.id) fail_id(second, second_, first_);
-    const auto compare = [&](const char* what, const std::string& x, const std::string& y) {
-      if (x != y)
-        fail(fmt::format("{}:{} and {}:{}: the item {} has another {}", first_.string(), first.line, second_.string(),
-                         second.line, brief(first.id), what));
-    };
-    compare("prompt", first.prompt, second.prompt);
-    compare("gold", first.gold, second.gold);
-    compare("list of options", first.options, second.options);
-    compare("group", brief(first.group ? nlohmann::json(*first.group) : nlohmann::json()),
-            brief(second.group ? nlohmann::json(*second.group) : nlohmann::json()));
-    compare("number of trained tokens", std::to_string(first.trained_tokens), std::to_string(second.trained_tokens));
-  }
-
-  static void fail_id(const Sample& sample, const fs::path& has, const fs::path& lacks) {
-    fail(fmt::format("{}:{}: the id {} is not in {}", has.string(), sample.line, brief(sample.id), lacks.string()));
-  }
-
-  fs::path first_, second_;
-};
-
-// A group for all items or for none.
-void check_groups(const std::vector<Sample>& samples, const fs::path& file) {
-  for (const Sample& sample : samples)
-    if (sample.group.has_value() != samples[0].group.has_value())
-      throw BadInput(fmt::format("{}: line {} has a group and line {} has none; all samples have one or none does",
-                                 file.string(), (sample.group ? sample : samples[0]).line,
-                                 (sample.group ? samples[0] : sample).line));
-}
-
 std::vector<PairedItem> paired_items(const std::vector<Sample>& a, const std::vector<Sample>& b) {
   std::vector<PairedItem> items;
   for (size_t i = 0; i < a.size(); ++i)
@@ -221,7 +174,7 @@ Work compare_task(const std::string& name, const Sides& sides, const Resampling&
                                reference_file.string(), result.n));
   const auto read = [&](const Folder& folder) {
     std::vector<Sample> samples = read_samples(folder.path, name, folder.results.at(name));
-    SameItems(reference_file, samples_file(folder.path, name)).check(reference, samples);
+    check_same_items(reference_file, reference, samples_file(folder.path, name), samples);
     return samples;
   };
   Work work;

@@ -4,6 +4,7 @@
 #include <cctype>
 
 #include "data/tokenizer_pattern.h"
+#include "data/trimmed.h"
 
 namespace spt {
 namespace {
@@ -41,12 +42,6 @@ std::optional<Extracted> first_yes_or_no(std::string_view text) {
   return std::nullopt;
 }
 
-std::string without_blanks_around(std::string_view text) {
-  const size_t begin = text.find_first_not_of(" \t\r\n");
-  if (begin == std::string_view::npos) return "";
-  return std::string(text.substr(begin, text.find_last_not_of(" \t\r\n") + 1 - begin));
-}
-
 }  // namespace
 
 std::optional<std::string> first_number(std::string_view written) {
@@ -81,8 +76,7 @@ std::optional<Extracted> Extractor::find(std::string_view text, int64_t options)
     return number ? std::optional(Extracted{*number, "number"}) : std::nullopt;
   }
   const auto span = Regex(name_).find_first(text);
-  return span ? std::optional(
-                    Extracted{without_blanks_around(text.substr(span->begin, span->end - span->begin)), "pattern"})
+  return span ? std::optional(Extracted{trimmed(text.substr(span->begin, span->end - span->begin)), "pattern"})
               : std::nullopt;
 }
 

@@ -17,26 +17,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-// JSON of ours is flat; a hostile one may be nested deeper than the stack allows.
-constexpr int kMaxDepth = 32;
-
-// `where` stands in front of messages: the file, or file:line.
-json parse_object(const std::string& text, const std::string& where) {
-  const auto fail = [&](const std::string& reason) { throw BadInput(fmt::format("{}: {}", where, reason)); };
-  auto unique = unique_keys([&](const std::string& key) { fail(fmt::format("has the field {} twice", brief(key))); });
-  const auto check = [&](int depth, json::parse_event_t event, const json& parsed) {
-    if (depth > kMaxDepth) fail(fmt::format("is nested more than {} deep", kMaxDepth));
-    return unique(depth, event, parsed);
-  };
-  try {
-    json value = json::parse(text, check);
-    if (!value.is_object()) fail(fmt::format("is {}, expected a JSON object", brief(value)));
-    return value;
-  } catch (const json::exception& error) {
-    throw BadInput(fmt::format("{}: broken JSON: {}", where, json_reason(error)));
-  }
-}
-
 // The field of an object that spt eval wrote.
 class Fields {
  public:
@@ -74,34 +54,94 @@ class Fields {
   std::string where_;
 };
 
-Sample read_sample(const json& object, const std::string& where, bool is_perplexity) {
+Sample read_sample(const json& object, const std::string& where, const TaskResult& result) {
   const Fields fields(object, where);
   Sample sample;
   sample.id = fields.text("id");
-  if (is_perplexity) {
+  if (result.is_perplexity()) {
     sample.score = fields.number("nll", 1e300);
     sample.trained_tokens = fields.count("trained_tokens");
     return sample;
   }
   sample.prompt = fields.text("prompt");
+  if (object.contains("group") && !object["group"].is_null()) sample.group = fields.text("group");
+  if (!result.has_scores()) return sample;
   sample.gold = fields.at("gold").dump();
   if (object.contains("options")) sample.options = object["options"].dump();
   sample.score = fields.number("score", 1);
-  if (object.contains("group") && !object["group"].is_null()) sample.group = fields.text("group");
   return sample;
 }
 
-void check_unique_ids(const std::vector<Sample>& samples, const fs::path& file) {
+AnsweredSample read_answered(const json& object, const std::string& where, const TaskResult& result) {
+  const Fields fields(object, where);
+  AnsweredSample sample;
+  static_cast<Sample&>(sample) = read_sample(object, where, result);
+  const auto text = [&](const char* key) -> std::optional<std::string> {
+    if (!object.contains(key) || object[key].is_null()) return std::nullopt;
+    return fields.text(key);
+  };
+  const auto flag = [&](const char* key) -> std::optional<bool> {
+    if (!object.contains(key)) return std::nullopt;
+    if (!object[key].is_boolean())
+      fields.fail(fmt::format("\"{}\" is {}, expected a boolean", key, brief(object[key])));
+    return object[key].get<bool>();
+  };
+  sample.output = text("output");
+  sample.role = text("role");
+  sample.role_is_given = flag("role_is_given").value_or(false);
+  sample.answer = text("answer");
+  sample.conclusion = text("conclusion");
+  sample.extracted = text("extracted");
+  sample.asks_for_extraction = object.contains("extracted");
+  sample.cut = flag("cut");
+  sample.outcome = text("outcome");
+  if (object.contains("loglikelihoods"))
+    for (const json& value : object["loglikelihoods"]) {
+      if (!value.is_number()) fields.fail(fmt::format("\"loglikelihoods\" has {}, expected numbers", brief(value)));
+      sample.loglikelihoods.push_back(value.get<double>());
+    }
+  return sample;
+}
+
+template <class T>
+void check_unique_ids(const std::vector<T>& samples, const fs::path& file) {
   const auto twice =
-      std::adjacent_find(samples.begin(), samples.end(), [](const Sample& x, const Sample& y) { return x.id == y.id; });
+      std::adjacent_find(samples.begin(), samples.end(), [](const T& x, const T& y) { return x.id == y.id; });
   if (twice == samples.end()) return;
   const auto [first, second] = std::minmax(twice->line, (twice + 1)->line);
   throw BadInput(fmt::format("{}:{}: the id {} stands in line {} too", file.string(), second, brief(twice->id), first));
 }
 
-}  // namespace
+// The samples of a task by id, each made by `read(object, file:line, result)`.
+template <class T, class Read>
+std::vector<T> read_each(const fs::path& folder, const std::string& task, const TaskResult& result, Read read) {
+  const fs::path path = samples_file(folder, task);
+  if (std::error_code error; !fs::is_regular_file(path, error))
+    throw BadInput(
+        fmt::format("{}: is no file, and results.json has the task {}: the evaluation is not whole; run spt "
+                    "eval again",
+                    path.string(), brief(task)));
+  std::ifstream file(path, std::ios::binary);
+  std::vector<T> samples;
+  int64_t line = 0;
+  for (std::string text; std::getline(file, text);) {
+    const std::string where = fmt::format("{}:{}", path.string(), ++line);
+    samples.push_back(read(parse_json_object(text, where), where, result));
+    samples.back().line = line;
+  }
+  if (file.bad() || !file.eof()) throw BadInput(fmt::format("{}: cannot be read", path.string()));
+  std::sort(samples.begin(), samples.end(), [](const T& x, const T& y) { return x.id < y.id; });
+  check_unique_ids(samples, path);
+  const auto n = std::count_if(samples.begin(), samples.end(), [](const T& s) { return s.trained_tokens > 0; });
+  if (n != result.n)
+    throw BadInput(
+        fmt::format("{}: has {} samples that count, and results.json says n = {}: the evaluation is not "
+                    "whole; run spt eval again",
+                    path.string(), n, result.n));
+  return samples;
+}
 
-std::map<std::string, TaskResult> read_results(const fs::path& folder) {
+json parse_results(const fs::path& folder) {
   std::error_code error;
   if (!fs::is_directory(folder, error))
     throw BadInput(fmt::format("{}: is no folder; expected an evaluation folder: spt eval's run.dir", folder.string()));
@@ -111,7 +151,20 @@ std::map<std::string, TaskResult> read_results(const fs::path& folder) {
         fmt::format("{}: is not there: {} is no evaluation folder (spt eval's run.dir), or its evaluation has not "
                     "finished",
                     file.string(), folder.string()));
-  const json results = parse_object(read_file(file), file.string());
+  return parse_json_object(read_file(file), file.string());
+}
+
+}  // namespace
+
+std::string evaluation_of(const fs::path& folder) {
+  const json results = parse_results(folder);
+  return results.contains("evaluation") && results["evaluation"].is_string() ? results["evaluation"].get<std::string>()
+                                                                             : "";
+}
+
+std::map<std::string, TaskResult> read_results(const fs::path& folder) {
+  const fs::path file = folder / "results.json";
+  const json results = parse_results(folder);
   const json& tasks = Fields(results, file.string()).at("tasks");
   if (!tasks.is_object())
     throw BadInput(fmt::format("{}: \"tasks\" is {}, expected an object", file.string(), brief(tasks)));
@@ -132,30 +185,18 @@ fs::path samples_file(const fs::path& folder, const std::string& task) {
 }
 
 std::vector<Sample> read_samples(const fs::path& folder, const std::string& task, const TaskResult& result) {
-  const fs::path path = samples_file(folder, task);
-  if (std::error_code error; !fs::is_regular_file(path, error))
-    throw BadInput(
-        fmt::format("{}: is no file, and results.json has the task {}: the evaluation is not whole; run spt "
-                    "eval again",
-                    path.string(), brief(task)));
-  std::ifstream file(path, std::ios::binary);
-  std::vector<Sample> samples;
-  int64_t line = 0;
-  for (std::string text; std::getline(file, text);) {
-    const std::string where = fmt::format("{}:{}", path.string(), ++line);
-    samples.push_back(read_sample(parse_object(text, where), where, result.is_perplexity()));
-    samples.back().line = line;
-  }
-  if (file.bad() || !file.eof()) throw BadInput(fmt::format("{}: cannot be read", path.string()));
-  std::sort(samples.begin(), samples.end(), [](const Sample& x, const Sample& y) { return x.id < y.id; });
-  check_unique_ids(samples, path);
-  const auto n = std::count_if(samples.begin(), samples.end(), [](const Sample& s) { return s.trained_tokens > 0; });
-  if (n != result.n)
-    throw BadInput(
-        fmt::format("{}: has {} samples that count, and results.json says n = {}: the evaluation is not "
-                    "whole; run spt eval again",
-                    path.string(), n, result.n));
-  return samples;
+  return read_each<Sample>(folder, task, result, read_sample);
+}
+
+std::vector<AnsweredSample> read_answered_samples(const fs::path& folder, const std::string& task,
+                                                  const TaskResult& result) {
+  return read_each<AnsweredSample>(folder, task, result, read_answered);
+}
+
+void refuse_groups(const Sample& first, const Sample& other, const fs::path& file) {
+  const auto [with, without] = first.group ? std::pair(first.line, other.line) : std::pair(other.line, first.line);
+  throw BadInput(fmt::format("{}: line {} has a group and line {} has none; all samples have one or none does",
+                             file.string(), with, without));
 }
 
 }  // namespace spt

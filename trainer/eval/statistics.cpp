@@ -172,6 +172,17 @@ double student_t_quantile(int64_t degrees) {
   return high;
 }
 
+Interval wilson_interval(int64_t count, int64_t n) {
+  constexpr double kZ = 1.9599639845400545;  // leaves kTail above it
+  const auto trials = static_cast<double>(n);
+  const double share = static_cast<double>(count) / trials;
+  const double z2 = kZ * kZ / trials;
+  const double half = kZ * std::sqrt(share * (1 - share) / trials + z2 / (4 * trials));
+  const double centre = share + z2 / 2;
+  // At a share of 0 or 1 the end there is exact but for rounding.
+  return {share, count == 0 ? 0 : (centre - half) / (1 + z2), count == n ? 1 : (centre + half) / (1 + z2)};
+}
+
 std::optional<Interval> t_interval(const std::vector<double>& values) {
   if (values.size() < 3) return std::nullopt;
   const auto n = static_cast<double>(values.size());

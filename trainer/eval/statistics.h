@@ -83,6 +83,15 @@ struct Interval {
   double mean = 0, low = 0, high = 0;
 };
 
+// Of `count` in n > 0 independent trials: the share, and Wilson's score interval (J. Am. Stat. Assoc. 22, 1927,
+// 209–212)
+//
+//   (p + z²/2n ± z·√(p(1 − p)/n + z²/4n²)) / (1 + z²/n),   z = 1.96
+//
+// which stays inside 0 to 1 and keeps its coverage for small n and shares near 0 or 1 (Brown, Cai & DasGupta, Stat.
+// Sci. 16, 2001, 101–133).
+Interval wilson_interval(int64_t count, int64_t n);
+
 // Over seeds: mean ± t·s/√n. Nothing for fewer than three values: t is then so large that an interval says nothing.
 std::optional<Interval> t_interval(const std::vector<double>& values);
 

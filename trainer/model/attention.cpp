@@ -10,6 +10,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "trainer/model/kernels/elementwise.h"
+#include "trainer/model/kernels/few_rows.h"
+#include "trainer/model/kernels/one_thread_each.h"
 
 namespace spt {
 namespace {
@@ -46,9 +48,11 @@ at::Tensor band_mask(int64_t queries, int64_t keys, std::optional<int64_t> windo
 at::Tensor group_queries(const at::Tensor& q, const HeadShape& shape) {
   return q.view({q.size(0), shape.kv_heads, shape.heads / shape.kv_heads, shape.head_dim}).permute({1, 2, 0, 3});
 }
-at::Tensor group_keys(const at::Tensor& k, const HeadShape& shape) {
-  return k.permute({1, 0, 2}).unsqueeze(1).expand(
-      {shape.kv_heads, shape.heads / shape.kv_heads, k.size(0), shape.head_dim});
+at::Tensor group_cached(const at::Tensor& k, const HeadShape& shape) {  // [K, L, D]
+  return k.unsqueeze(1).expand({shape.kv_heads, shape.heads / shape.kv_heads, k.size(1), shape.head_dim});
+}
+at::Tensor group_keys(const at::Tensor& k, const HeadShape& shape) {  // [L, K, D]
+  return group_cached(k.transpose(0, 1), shape);
 }
 
 struct Mask {
@@ -84,6 +88,16 @@ ExampleOutput attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
     scores.add_(band_mask(q.size(-2), k.size(-2), std::nullopt, q.options()));
   at::Tensor logsumexp = scores.logsumexp(-1);
   return {at::matmul(scores.sub_(logsumexp.unsqueeze(-1)).exp_(), v), logsumexp};
+}
+
+// f(i) for each example: each by all threads, or, where bits must not hang on their number, each by one.
+template <class F>
+void for_examples(const Layout& layout, const F& f) {
+  if (layout.batch_invariant) {
+    one_thread_each(layout.examples(), f);
+  } else {
+    for (int64_t i = 0; i < layout.examples(); ++i) f(i);
+  }
 }
 
 struct ExampleGradient {
@@ -132,15 +146,17 @@ struct AttentionFunction : Function<AttentionFunction> {
     } else {
       out = at::empty({qkv.size(0), shape->heads, shape->head_dim}, qkv.options());
       saved.push_back(out);
-      for (int64_t i = 0; i < layout->examples(); ++i) {
+      std::vector<at::Tensor> logsumexp(static_cast<size_t>(layout->examples()));
+      for_examples(*layout, [&](int64_t i) {
         const int64_t start = layout->starts[static_cast<size_t>(i)], length = layout->length(i);
         const auto part = [&](const at::Tensor& x) { return x.narrow(0, start, length); };
         const ExampleOutput one =
             attend(group_queries(part(h.q), *shape), group_keys(part(h.k), *shape), group_keys(part(h.v), *shape),
                    mask_for(length, length, shape->window, qkv.options()));
         group_queries(part(out), *shape).copy_(one.out);
-        saved.push_back(one.logsumexp);
-      }
+        logsumexp[static_cast<size_t>(i)] = one.logsumexp;
+      });
+      saved.insert(saved.end(), logsumexp.begin(), logsumexp.end());
     }
     // The layout is shared by all layers of a pass; its parts are kept, not the pointer, since it ends with the pass.
     ctx->saved_data["starts"] = layout->starts;
@@ -195,7 +211,7 @@ struct AttentionFunction : Function<AttentionFunction> {
 }  // namespace
 
 KvCache::KvCache(int64_t layers, const HeadShape& shape, at::TensorOptions options) {
-  const at::Tensor none = at::empty({0, shape.kv_heads, shape.head_dim}, options);
+  const at::Tensor none = at::empty({shape.kv_heads, 0, shape.head_dim}, options);
   keys_.assign(static_cast<size_t>(layers), none);
   values_.assign(static_cast<size_t>(layers), none);
 }
@@ -205,8 +221,8 @@ void KvCache::reserve(int64_t tokens) {
   constexpr int64_t kBlock = 64;
   capacity_ = (std::max(tokens, capacity_ + capacity_ / 2) + kBlock - 1) / kBlock * kBlock;
   const auto grow = [&](at::Tensor& old) {
-    at::Tensor grown = at::empty({capacity_, old.size(1), old.size(2)}, old.options());
-    grown.narrow(0, 0, length).copy_(old.narrow(0, 0, length));
+    at::Tensor grown = at::empty({old.size(0), capacity_, old.size(2)}, old.options());
+    grown.narrow(1, 0, length).copy_(old.narrow(1, 0, length));
     old = grown;
   };
   for (at::Tensor& keys : keys_) grow(keys);
@@ -217,8 +233,8 @@ void KvCache::copy_from(KvCache& other, int64_t tokens) {
   reserve(tokens);
   length = tokens;
   for (size_t layer = 0; layer < keys_.size(); ++layer) {
-    keys_[layer].narrow(0, 0, tokens).copy_(other.keys_[layer].narrow(0, 0, tokens));
-    values_[layer].narrow(0, 0, tokens).copy_(other.values_[layer].narrow(0, 0, tokens));
+    keys_[layer].narrow(1, 0, tokens).copy_(other.keys_[layer].narrow(1, 0, tokens));
+    values_[layer].narrow(1, 0, tokens).copy_(other.values_[layer].narrow(1, 0, tokens));
   }
 }
 
@@ -262,22 +278,34 @@ at::Tensor cached_attention(const at::Tensor& qkv, const Layout& layout, const H
   rotate(queries_and_keys(qkv, shape), layout.angles.cos, layout.angles.sin, false);
   const Heads h = heads_of(qkv, shape);
   at::Tensor out = at::empty({qkv.size(0), shape.heads, shape.head_dim}, qkv.options());
-  for (int64_t i = 0; i < layout.examples(); ++i) {
+  const bool has_kernel = qkv.is_cpu() && qkv.scalar_type() == at::kFloat;
+  // A single query needs no keys beyond its window.
+  const auto first_seen = [&](int64_t i) {
+    const int64_t seen = layout.past[static_cast<size_t>(i)] + layout.length(i);
+    return layout.length(i) == 1 && shape.window ? std::max<int64_t>(0, seen - *shape.window) : 0;
+  };
+  std::vector<CachedSequence> one_token;
+  for (int64_t i = 0; i < layout.examples() && has_kernel; ++i) {
+    KvCache& cache = *caches[static_cast<size_t>(i)];
+    if (layout.length(i) == 1)
+      one_token.push_back({layout.starts[static_cast<size_t>(i)], cache.keys(layer), cache.values(layer), first_seen(i),
+                           layout.past[static_cast<size_t>(i)]});
+  }
+  attend_to_caches(h.q, h.k, h.v, one_token, out);
+  for_examples(layout, [&](int64_t i) {
     const int64_t start = layout.starts[static_cast<size_t>(i)], length = layout.length(i);
-    const int64_t past = layout.past[static_cast<size_t>(i)];
+    if (length == 1 && has_kernel) return;
+    const int64_t past = layout.past[static_cast<size_t>(i)], seen = past + length, first = first_seen(i);
     const at::Tensor& keys = caches[static_cast<size_t>(i)]->keys(layer);
     const at::Tensor& values = caches[static_cast<size_t>(i)]->values(layer);
     const auto part = [&](const at::Tensor& x) { return x.narrow(0, start, length); };
-    keys.narrow(0, past, length).copy_(part(h.k));
-    values.narrow(0, past, length).copy_(part(h.v));
-    // A single query needs no keys beyond its window.
-    const int64_t seen = past + length;
-    const int64_t first = length == 1 && shape.window ? std::max<int64_t>(0, seen - *shape.window) : 0;
-    const at::Tensor k = keys.narrow(0, first, seen - first), v = values.narrow(0, first, seen - first);
-    const ExampleOutput one = attend(group_queries(part(h.q), shape), group_keys(k, shape), group_keys(v, shape),
+    keys.narrow(1, past, length).copy_(part(h.k).transpose(0, 1));
+    values.narrow(1, past, length).copy_(part(h.v).transpose(0, 1));
+    const at::Tensor k = keys.narrow(1, first, seen - first), v = values.narrow(1, first, seen - first);
+    const ExampleOutput one = attend(group_queries(part(h.q), shape), group_cached(k, shape), group_cached(v, shape),
                                      mask_for(length, seen - first, shape.window, qkv.options()));
     group_queries(part(out), shape).copy_(one.out);
-  }
+  });
   return out.view({qkv.size(0), shape.heads * shape.head_dim});
 }
 
@@ -286,17 +314,19 @@ at::Tensor branched_attention(const at::Tensor& qkv, const Layout& layout, const
   const Heads h = heads_of(qkv, shape);
   at::Tensor out = at::empty({qkv.size(0), shape.heads, shape.head_dim}, qkv.options());
   const auto behind_shared = [&](const at::Tensor& cached, const at::Tensor& own) {
-    return at::cat({cached.narrow(0, 0, layout.shared->length), own});
+    return at::cat({cached.narrow(1, 0, layout.shared->length), own.transpose(0, 1)}, 1);
   };
-  for (int64_t i = 0; i < layout.examples(); ++i) {
+  for_examples(layout, [&](int64_t i) {
     const int64_t start = layout.starts[static_cast<size_t>(i)], length = layout.length(i);
     const auto part = [&](const at::Tensor& x) { return x.narrow(0, start, length); };
-    const at::Tensor k = layout.shared ? behind_shared(layout.shared->keys(layer), part(h.k)) : part(h.k);
-    const at::Tensor v = layout.shared ? behind_shared(layout.shared->values(layer), part(h.v)) : part(h.v);
-    const ExampleOutput one = attend(group_queries(part(h.q), shape), group_keys(k, shape), group_keys(v, shape),
+    const at::Tensor k =
+        layout.shared ? behind_shared(layout.shared->keys(layer), part(h.k)) : part(h.k).transpose(0, 1);
+    const at::Tensor v =
+        layout.shared ? behind_shared(layout.shared->values(layer), part(h.v)) : part(h.v).transpose(0, 1);
+    const ExampleOutput one = attend(group_queries(part(h.q), shape), group_cached(k, shape), group_cached(v, shape),
                                      {false, layout.masks[static_cast<size_t>(i)]});
     group_queries(part(out), shape).copy_(one.out);
-  }
+  });
   return out.view({qkv.size(0), shape.heads * shape.head_dim});
 }
 

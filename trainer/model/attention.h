@@ -24,6 +24,7 @@ struct Layout {
   std::vector<at::Tensor> masks;  // [n]: additive [L, P + L] of examples that branch; empty otherwise
   KvCache* shared = nullptr;      // P tokens in front of every example that branches
   int64_t longest = 0;            // tokens of the longest example
+  bool batch_invariant = false;   // without gradients: the bits of an example do not hang on the number of threads
   Rotary::Angles angles;
 
   int64_t examples() const { return static_cast<int64_t>(starts.size()) - 1; }
@@ -48,8 +49,8 @@ class KvCache {
   // Room for `tokens` in all. More than asked is taken, so that a sequence that grows token by token is copied seldom.
   void reserve(int64_t tokens);
 
-  at::Tensor& keys(int64_t layer) { return keys_[static_cast<size_t>(layer)]; }      // [capacity, K, D]
-  at::Tensor& values(int64_t layer) { return values_[static_cast<size_t>(layer)]; }  // [capacity, K, D]
+  at::Tensor& keys(int64_t layer) { return keys_[static_cast<size_t>(layer)]; }      // [K, capacity, D]
+  at::Tensor& values(int64_t layer) { return values_[static_cast<size_t>(layer)]; }  // [K, capacity, D]
 
  private:
   int64_t capacity_ = 0;

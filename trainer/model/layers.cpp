@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "trainer/model/kernels/elementwise.h"
+#include "trainer/model/kernels/few_rows.h"
 
 namespace spt {
 namespace {
@@ -25,7 +26,7 @@ struct LinearFunction : Function<LinearFunction> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& value, Parameter& weight) {
     keep(ctx, weight);
     ctx->save_for_backward({x});
-    return at::mm(x, value.t());
+    return mm_by_rows(x, value);
   }
   static tensor_list backward(AutogradContext* ctx, tensor_list grads) {
     Parameter& weight = kept(ctx);

@@ -1,5 +1,6 @@
 #include "trainer/model/kernels/rows.h"
 
+#include <algorithm>
 #include <cmath>
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__)
@@ -9,6 +10,64 @@
 #endif
 
 namespace spt::rows {
+namespace {
+
+// Tiles of sums that stay in registers: 3 × 4 vectors and what they are made of fit the 16 of AVX2.
+constexpr int kTileRows = 3, kTileColumns = 4;
+
+template <int R, int C>
+[[gnu::always_inline]] inline void dots_tile(const float* __restrict x, int64_t x_stride, const float* __restrict w,
+                                             int64_t w_stride, int64_t k, float* __restrict out, int64_t out_stride) {
+  float sums[R][C] = {};
+  for (int64_t i = 0; i < k; ++i)
+    for (int r = 0; r < R; ++r)
+      for (int c = 0; c < C; ++c) sums[r][c] += x[r * x_stride + i] * w[c * w_stride + i];
+  for (int r = 0; r < R; ++r)
+    for (int c = 0; c < C; ++c) out[r * out_stride + c] = sums[r][c];
+}
+
+template <int C>
+[[gnu::always_inline]] inline void dots_columns(const float* x, int64_t x_stride, int64_t m, const float* w,
+                                                int64_t w_stride, int64_t k, float* out, int64_t out_stride) {
+  int64_t r = 0;
+  for (; r + kTileRows <= m; r += kTileRows)
+    dots_tile<kTileRows, C>(x + r * x_stride, x_stride, w, w_stride, k, out + r * out_stride, out_stride);
+  for (; r < m; ++r) dots_tile<1, C>(x + r * x_stride, x_stride, w, w_stride, k, out + r * out_stride, out_stride);
+}
+
+// Written as vectors: of the plain loop the compiler keeps the sums in memory.
+using Eight [[gnu::vector_size(32), gnu::aligned(4), gnu::may_alias]] = float;
+constexpr int64_t kEight = 8;
+
+template <int R, int C>
+[[gnu::always_inline]] inline void weighted_tile(const float* p, int64_t p_stride, const float* v, int64_t v_stride,
+                                                 int64_t n, float* out, int64_t out_stride) {
+  Eight sums[R][C] = {};
+  for (int64_t i = 0; i < n; ++i)
+    for (int c = 0; c < C; ++c) {
+      const Eight row = *reinterpret_cast<const Eight*>(v + i * v_stride + c * kEight);
+      for (int r = 0; r < R; ++r) sums[r][c] += p[r * p_stride + i] * row;
+    }
+  for (int r = 0; r < R; ++r)
+    for (int c = 0; c < C; ++c) *reinterpret_cast<Eight*>(out + r * out_stride + c * kEight) = sums[r][c];
+}
+
+template <int R>
+[[gnu::always_inline]] inline void weighted_rows(const float* p, int64_t p_stride, const float* v, int64_t v_stride,
+                                                 int64_t n, int64_t width, float* out, int64_t out_stride) {
+  int64_t c = 0;
+  for (; c + kTileColumns * kEight <= width; c += kTileColumns * kEight)
+    weighted_tile<R, kTileColumns>(p, p_stride, v + c, v_stride, n, out + c, out_stride);
+  for (; c + kEight <= width; c += kEight) weighted_tile<R, 1>(p, p_stride, v + c, v_stride, n, out + c, out_stride);
+  for (; c < width; ++c)
+    for (int r = 0; r < R; ++r) {
+      float sum = 0;
+      for (int64_t i = 0; i < n; ++i) sum += p[r * p_stride + i] * v[i * v_stride + c];
+      out[r * out_stride + c] = sum;
+    }
+}
+
+}  // namespace
 
 SPT_CLONES float rms_norm(const float* __restrict x, const float* __restrict w, float eps, float* __restrict out,
                           int64_t n) {
@@ -51,6 +110,35 @@ SPT_CLONES void rotate(float* __restrict first, float* __restrict second, const 
     first[i] = a * cos[i] - b * s;
     second[i] = b * cos[i] + a * s;
   }
+}
+
+SPT_CLONES void dots(const float* x, int64_t x_stride, int64_t m, const float* w, int64_t w_stride, int64_t n,
+                     int64_t k, float* out, int64_t out_stride) {
+  int64_t c = 0;
+  for (; c + kTileColumns <= n; c += kTileColumns)
+    dots_columns<kTileColumns>(x, x_stride, m, w + c * w_stride, w_stride, k, out + c, out_stride);
+  for (; c < n; ++c) dots_columns<1>(x, x_stride, m, w + c * w_stride, w_stride, k, out + c, out_stride);
+}
+
+SPT_CLONES void weighted_sums(const float* p, int64_t p_stride, int64_t m, const float* v, int64_t v_stride, int64_t n,
+                              int64_t width, float* out, int64_t out_stride) {
+  int64_t r = 0;
+  for (; r + kTileRows <= m; r += kTileRows)
+    weighted_rows<kTileRows>(p + r * p_stride, p_stride, v, v_stride, n, width, out + r * out_stride, out_stride);
+  for (; r < m; ++r)
+    weighted_rows<1>(p + r * p_stride, p_stride, v, v_stride, n, width, out + r * out_stride, out_stride);
+}
+
+SPT_CLONES void softmax(float* x, float scale, int64_t n) {
+  float most = x[0];
+  for (int64_t i = 1; i < n; ++i) most = std::max(most, x[i]);
+  float sum = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    x[i] = std::exp((x[i] - most) * scale);
+    sum += x[i];
+  }
+  const float inverse = 1.0f / sum;
+  for (int64_t i = 0; i < n; ++i) x[i] *= inverse;
 }
 
 }  // namespace spt::rows

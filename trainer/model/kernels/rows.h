@@ -21,4 +21,15 @@ void swiglu_backward(const float* g, const float* gate, const float* up, float* 
 // (first, second) ← (first·cos − second·sin, second·cos + first·sin), in place; `sin_sign` −1 turns back.
 void rotate(float* first, float* second, const float* cos, const float* sin, float sin_sign, int64_t n);
 
+// out[r][c] = Σ_i x[r][i] · w[c][i] for m rows of x and n of w, each k long; `…_stride`: from row to row. For few rows:
+// the weights are read as they lie, once, where a library first packs them, which costs as much as multiplying. The
+// bits of a sum hang on neither m nor n.
+void dots(const float* x, int64_t x_stride, int64_t m, const float* w, int64_t w_stride, int64_t n, int64_t k,
+          float* out, int64_t out_stride);
+// out[r][c] = Σ_i p[r][i] · v[i][c] for m rows of p and n of v, each of v `width` long.
+void weighted_sums(const float* p, int64_t p_stride, int64_t m, const float* v, int64_t v_stride, int64_t n,
+                   int64_t width, float* out, int64_t out_stride);
+// x ← softmax(scale · x), in place.
+void softmax(float* x, float scale, int64_t n);
+
 }  // namespace spt::rows

@@ -1,4 +1,6 @@
-#include "launch/annotate_checkpoint.h"
+#include "launch/checkpoint_answers.h"
+
+#include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -35,13 +37,13 @@ class Rounds {
     sampling_.max_new_tokens = max_new_tokens;
   }
 
-  // The next prompts, the same on every rank; empty when the work is over. `annotation` is rank 0's.
-  json hand_out(Annotation* annotation) {
+  // The next prompts, the same on every rank; empty when the work is over. `work` is rank 0's.
+  json hand_out(const ChatWork* work) {
     json prompts = json::array();
-    if (annotation != nullptr && !stop_requested()) {
+    if (work != nullptr && !stop_requested()) {
       const auto most = static_cast<size_t>(batch_ * chat_.mesh.dp->size());
       while (prompts.size() < most) {
-        const auto prompt = annotation->next();
+        const auto prompt = work->next();
         if (!prompt) break;
         prompts.push_back({{"number", prompt->number}, {"system", prompt->system}, {"turns", prompt->turns}});
       }
@@ -97,26 +99,32 @@ class Rounds {
 
 }  // namespace
 
-void annotate_by_checkpoint(Runtime& runtime, const CheckpointOptions& options, int64_t max_new_tokens,
-                            Annotation* annotation, const std::function<void()>& show) {
+void add_checkpoint_options(CLI::App& command, CheckpointOptions& options) {
+  command.add_option("--checkpoint", options.folder, "Hugging Face folder: the program's own generator answers");
+  command.add_option("--template", options.chat_template, "of --checkpoint: NAME or FILE [the folder's spt.json]");
+  command.add_option("--batch", options.batch, "of --checkpoint: prompts side by side on a rank")
+      ->capture_default_str();
+  command.add_option("key=value", options.overrides, "of --checkpoint: mesh.tp, mesh.backend, model.dtype");
+}
+
+void answer_by_checkpoint(Runtime& runtime, const CheckpointOptions& options, int64_t max_new_tokens,
+                          const ChatWork* work) {
   if (options.batch < 1) throw BadInput(fmt::format("--batch is {}, must be at least 1", options.batch));
   ChatModel chat(runtime, options.folder, "--checkpoint", options.overrides);
   const ChatTemplate chat_template = require_template(chat, options);
-  if (annotation != nullptr)
-    annotation->begin(options.folder.string(), json{{"weights", hash_folder(options.folder)},
-                                                    {"template", sha256_hex(chat_template.text())},
-                                                    {"dtype", c10::toString(chat.dtype())}}
-                                                   .dump());
-  chat.load();
+  if (work != nullptr)
+    work->begin(options.folder.string(), json{{"weights", hash_folder(options.folder)},
+                                              {"template", sha256_hex(chat_template.text())},
+                                              {"dtype", c10::toString(chat.dtype())}}
+                                             .dump());
   Rounds rounds(runtime, chat, chat_template, options, max_new_tokens);
+  bool is_loaded = false;
   while (true) {
-    const json prompts = rounds.hand_out(annotation);
+    const json prompts = rounds.hand_out(work);
     if (prompts.empty()) break;
-    for (const ChatAnswer& answer : rounds.answer(prompts)) {
-      if (annotation == nullptr) continue;
-      annotation->take(answer);
-      show();
-    }
+    if (!std::exchange(is_loaded, true)) chat.load();
+    for (const ChatAnswer& answer : rounds.answer(prompts))
+      if (work != nullptr) work->take(answer);
   }
 }
 
