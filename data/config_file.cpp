@@ -42,9 +42,9 @@ class Walker {
         walk(value, name + ".", depth + 1);
       } else {
         // "a.b: 1" and "a: {b: 1}" are the same key.
-        const auto [entry, is_new] = values_.emplace(name, value_of(name, value, line));
+        const auto [added, is_new] = values_.emplace(name, value_of(name, value, line));
         if (!is_new) fail(line, fmt::format("{} is given twice in this file; keep one", name));
-        entry->second.place = values_.size() - 1;
+        added->second.place = values_.size() - 1;
         if (values_.size() > kMaxValues) fail(line, fmt::format("more than {} values", kMaxValues));
       }
     }

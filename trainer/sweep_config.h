@@ -15,8 +15,9 @@
 //     eval: {config: eval.yaml, set: {eval.limit: 100, eval.data.root: "{bench}"}}
 //   compare:                           # two points of `points`, paired by seed
 //     role_against_plain: {a: role, b: plain, evaluations: [eval]}
-//   after:                             # once, when all points are done; a word with {every} stands for each point
-//     - compare {every}/eval
+//   after:                             # once, when all points are done; {every}: a word for each point, {every.role}:
+//   for
+//     - report {every.role} --baseline {every.plain} --out {dir}/report      # each that is role
 #pragma once
 
 #include <cstdint>

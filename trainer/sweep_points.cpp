@@ -206,14 +206,21 @@ void check_points(const SweepConfig& config, const std::vector<SweepPoint>& poin
 std::vector<std::string> command_words(const SweepConfig& config, const std::vector<SweepPoint>& points,
                                        const std::string& line) {
   const Filler filler(config);
-  std::vector<std::string> words;
+  std::vector<std::string> names{""}, words;
+  for (const auto& [name, values] : config.points) names.push_back(name);
   for (const std::string& word : split_words(line)) {
-    if (word.find("{every}") == std::string::npos) {
+    const auto every = [](const std::string& name) { return name.empty() ? "{every}" : "{every." + name + "}"; };
+    const auto name = std::find_if(names.begin(), names.end(),
+                                   [&](const auto& n) { return word.find(every(n)) != std::string::npos; });
+    if (name == names.end()) {
       words.push_back(filler.text(word));
       continue;
     }
+    const size_t begin = word.find(every(*name)), end = begin + every(*name).size();
     for (const SweepPoint& point : points)
-      words.push_back(Filler(filler).with("every", (config.dir / point.name).string()).text(word));
+      if (name->empty() || point.of == *name)
+        words.push_back(filler.text(word.substr(0, begin)) + (config.dir / point.name).string() +
+                        filler.text(word.substr(end)));
   }
   if (words.empty()) throw BadInput("an empty command line in prepare or after");
   return words;

@@ -39,7 +39,8 @@ std::vector<SweepCommand> point_commands(const SweepConfig& config, const SweepP
 void check_points(const SweepConfig& config, const std::vector<SweepPoint>& points);
 
 // The words of a line of `prepare` or `after`, with {names} filled in; quotes hold words together; a word with {every}
-// stands once for each point. Throws BadInput: a quote without its other, an unknown name.
+// stands once for each point, one with {every.NAME} for each that is NAME of `points`. Throws BadInput: a quote without
+// its other, an unknown name.
 std::vector<std::string> command_words(const SweepConfig& config, const std::vector<SweepPoint>& points,
                                        const std::string& line);
 

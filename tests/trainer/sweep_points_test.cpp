@@ -138,10 +138,18 @@ TEST(SweepPoints, LinesAreWordsWithNamesFilledIn) {
   EXPECT_THAT(words("prepare  {data}/x --role-wording \"You are {{}}\" --out '{dir}/a b'"),
               ElementsAre("prepare", "/a b/x", "--role-wording", "You are {}", "--out", "runs/s/a b"));
   EXPECT_THAT(words("report {every}/eval"), ElementsAre("report", "runs/s/seed-1/eval", "runs/s/seed-2/eval"));
+  EXPECT_THAT(error_of([&] { words("{every.other}"); }), HasSubstr("{every.other}"));
   EXPECT_THAT(error_of([&] { words("a 'b"); }), HasSubstr("a quote without its other"));
   EXPECT_THAT(error_of([&] { words("  "); }), HasSubstr("an empty command line"));
   EXPECT_THAT(outputs_of(words("prepare a --out b --valid-out c")), ElementsAre("b", "c"));
   EXPECT_THAT(error_of([&] { outputs_of(words("prepare a")); }), HasSubstr("has no --out"));
+}
+
+TEST(SweepPoints, LinesNameThePointsOfOneNameToo) {
+  const SweepConfig config = sweep("points: {a: {train.steps: 1}, b: {train.steps: 2}}\nseeds: [1, 2]\n");
+  EXPECT_THAT(command_words(config, expand_points(config), "report {every.a}/x --baseline {every.b}"),
+              ElementsAre("report", "runs/s/a_seed-1/x", "runs/s/a_seed-2/x", "--baseline", "runs/s/b_seed-1",
+                          "runs/s/b_seed-2"));
 }
 
 TEST(SweepPoints, TheStudyThatShipsIsSound) {
