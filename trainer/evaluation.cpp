@@ -77,8 +77,10 @@ class Evaluation {
     if (config_.eval.deterministic) make_deterministic(model_);
     const Clock::time_point begin = Clock::now();
     measured_ = measure_items(model_, inputs_, config_.eval, runtime_, mesh_, {journal_folder(), identity_}, known_);
-    seconds_ = std::chrono::duration<double>(Clock::now() - begin).count();
-    watch_collectives(0, "");  // a rank with short items waits for the others, maybe for hours
+    watch_collectives(0, "");  // a rank with short items waits for the others
+    const at::Tensor seconds = at::full({}, std::chrono::duration<double>(Clock::now() - begin).count(), at::kDouble);
+    runtime_.host_world().all_reduce(seconds, Reduce::kMax);
+    seconds_ = seconds.item<double>();
     if (any_stopped()) {
       if (is_rank_0()) spdlog::info("stopped on request; start the same command again to go on");
       return ExitStatus::kStopped;
@@ -188,7 +190,7 @@ class Evaluation {
   std::vector<ordered_json> found_;  // rank 0: those of the journal, at the end all
   std::set<SampleKey> known_;        // measured before
   MeasuredItems measured_;           // by this rank
-  double seconds_ = 0;               // that this call measured, on rank 0, without loading the model
+  double seconds_ = 0;               // that the slowest rank measured in this call, without loading the model
 };
 
 }  // namespace

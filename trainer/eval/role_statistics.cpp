@@ -1,6 +1,7 @@
 #include "trainer/eval/role_statistics.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "data/word_ngrams.h"
 
@@ -41,10 +42,11 @@ std::string expert_of(std::string_view role) {
   std::transform(phrase.begin(), phrase.end(), phrase.begin(), lower);
   std::string expert;
   std::string_view rest = phrase;
+  bool is_first = true;
   for (size_t words = 0; words < kExpertWords;) {
     const std::string_view word = take_word(rest);
     if (word.empty() || ends_expert(word)) break;
-    if (words == 0 && expert.empty() && (word == "a" || word == "an" || word == "the")) continue;
+    if (std::exchange(is_first, false) && (word == "a" || word == "an" || word == "the")) continue;
     expert += (words++ == 0 ? "" : " ") + std::string(word);
   }
   return expert;
