@@ -2,13 +2,13 @@
 // The page's sections from the report's data `D` (launch/report_page.cpp). Each returns nodes, or nothing where there is
 // nothing to say.
 
-// A table and links to its files; a long one is folded.
-function shown(name, options) {
+// A table and links to its files; a long one of numbers is folded.
+function shown(name, { folds = true, ...options } = {}) {
   const table = D.tables[name];
   if (!table) return [];
   const short = 14;
   const node = table_of(table, options);
-  return [table.rows.length <= short ? node : make("details", null, make("summary", null, `All numbers, ${table.rows.length} rows`), node), files_of(name)];
+  return [!folds || table.rows.length <= short ? node : make("details", null, make("summary", null, `All numbers, ${table.rows.length} rows`), node), files_of(name)];
 }
 
 function arm_legend(entries) {
@@ -86,11 +86,11 @@ function head_of_page() {
 // ---- runs ------------------------------------------------------------------------------------------------------------
 
 function runs_section() {
-  return shown("runs");
+  return shown("runs", { folds: false });
 }
 
 function differences_section() {
-  const configuration = shown("configuration"), settings = shown("settings");
+  const configuration = shown("configuration", { folds: false }), settings = shown("settings", { folds: false });
   const nodes = [];
   if (configuration.length) nodes.push(make("h3", null, "Training"), ...configuration);
   else if (D.curves.length > 1) nodes.push(make("p", null, "The training runs have the same configuration."));

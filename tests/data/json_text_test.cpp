@@ -22,7 +22,7 @@ TEST(ScriptJson, NothingInATextEndsItsElement) {
 
 TEST(ScriptJson, IsAsciiAndValidWhateverTheBytes) {
   const std::string text =
-      script_json(nlohmann::json{{"bytes", std::string("a\0\x1B[31m\xFF\xC3\xF0\x9F\x9A\x80", 12)}});
+      script_json(nlohmann::json{{"bytes", std::string("a\0\x1B[31m\xFF\xC3\xF0\x9F\x9A\x80", 13)}});
   for (const char c : text) EXPECT_TRUE(c >= 0x20 && c < 0x7F) << static_cast<int>(c);
   EXPECT_EQ(nlohmann::json::parse(text)["bytes"],
             std::string("a\0\x1B[31m\xEF\xBF\xBD\xEF\xBF\xBD\xF0\x9F\x9A\x80", 17));

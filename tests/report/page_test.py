@@ -42,6 +42,7 @@ class PageTest(JobTest):
         """The page, watched: self.faults holds errors and warnings of its console, and everything that it asked for."""
         context = self.browser.new_context(offline=True, viewport={"width": 1366, "height": 900}, **options)
         self.addCleanup(context.close)
+        context.set_default_timeout(120_000)  # of a machine that does other things as well
         page = context.new_page()
         self.faults = []
         page.on("console", lambda message: self.faults.append(message.text) if message.type in ("error", "warning") else None)

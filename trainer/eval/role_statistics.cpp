@@ -41,12 +41,12 @@ std::string expert_of(std::string_view role) {
   }
   std::transform(phrase.begin(), phrase.end(), phrase.begin(), lower);
   std::string expert;
-  std::string_view rest = phrase;
-  bool is_first = true;
+  std::string_view rest = phrase, behind = rest;
+  if (const std::string_view article = take_word(behind); article == "a" || article == "an" || article == "the")
+    rest = behind;
   for (size_t words = 0; words < kExpertWords;) {
     const std::string_view word = take_word(rest);
     if (word.empty() || ends_expert(word)) break;
-    if (std::exchange(is_first, false) && (word == "a" || word == "an" || word == "the")) continue;
     expert += (words++ == 0 ? "" : " ") + std::string(word);
   }
   return expert;
