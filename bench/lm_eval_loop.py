@@ -38,7 +38,7 @@ def contexts(sample, shots=0, dev=None):
 
 
 class Harness:
-    def __init__(self, model, threads=None):
+    def __init__(self, model, threads=None, softmax_dtype=None):
         warnings.simplefilter("ignore")
         import torch
         import transformers
@@ -50,7 +50,7 @@ class Harness:
         if threads:
             torch.set_num_threads(threads)
         self.instance = Instance
-        self.lm = HFLM(pretrained=str(model), dtype="float32", device="cpu", batch_size=1)
+        self.lm = HFLM(pretrained=str(model), dtype="float32", device="cpu", batch_size=1, softmax_dtype=softmax_dtype)
 
     def loglikelihoods(self, pairs, batch):
         self.lm.batch_size_per_gpu = batch

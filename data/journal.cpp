@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/durable.h"
@@ -33,8 +34,9 @@ json header_of(const JournalKind& kind, const json& source, const json& notes) {
 }  // namespace
 
 void refuse_journal_line(const fs::path& path, const JournalKind& kind, size_t line, const std::string& reason) {
-  throw BadInput(fmt::format("{}:{}: no journal of {}, or a damaged one ({}): remove it, or choose another --out",
-                             path.string(), line, kind.command, reason));
+  throw BadInput(fmt::format(
+      "{}:{}: no journal of {}, or a damaged one ({}): remove that line, or the file, or choose another --out",
+      path.string(), line, kind.command, reason));
 }
 
 JournalContent read_journal(const fs::path& path, const JournalKind& kind) {
@@ -72,22 +74,28 @@ std::string differing_keys(const json& header, const json& source) {
 }
 
 Journal::Journal(fs::path path, const JournalKind& kind, const json& source, const json& notes, bool replace)
-    : path_(std::move(path)),
-      kind_(kind),
-      descriptor_(open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666)),
-      last_sync_(std::chrono::steady_clock::now()) {
-  if (descriptor_ < 0) fail("opening");
+    : path_(std::move(path)), kind_(kind), last_sync_(std::chrono::steady_clock::now()) {
   try {
-    if (flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
-      if (errno != EWOULDBLOCK) fail("locking");
-      throw BadInput(
-          fmt::format("{}: another process writes it: wait for it, or choose another --out", path_.string()));
-    }
+    while (!open_locked()) close(descriptor_);
     open_content(source, notes, replace);
   } catch (...) {
-    close(descriptor_);
+    if (descriptor_ >= 0) close(descriptor_);
     throw;
   }
+}
+
+// Whether the file that is locked is still the one of that name: another process may have removed it in between.
+bool Journal::open_locked() {
+  descriptor_ = open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (descriptor_ < 0) fail("opening");
+  if (flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) fail("locking");
+    throw BadInput(fmt::format("{}: another process writes it: wait for it, or choose another --out", path_.string()));
+  }
+  struct stat locked {
+  }, named{};
+  return fstat(descriptor_, &locked) == 0 && stat(path_.c_str(), &named) == 0 && locked.st_ino == named.st_ino &&
+         locked.st_dev == named.st_dev;
 }
 
 Journal::~Journal() {

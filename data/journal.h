@@ -69,6 +69,7 @@ class Journal {
   void remove();  // after it nothing else may be called
 
  private:
+  bool open_locked();
   void open_content(const nlohmann::json& source, const nlohmann::json& notes, bool replace);
   void write_line(const std::string& line);
   void truncate(size_t size);

@@ -103,6 +103,7 @@ Runtime::Runtime(const std::shared_ptr<JobEnd>& job_end)
   const std::unique_ptr<Communicator> local = ranks_of_this_host(job_end);
   choose_threads(*local);
   device_ = choose_device(local->rank());
+  ranks_on_device_ = local->size();
   spdlog::info("{} rank(s), {} of them on {}, {} thread(s) each there, device {}", size(), local->size(),
                hosts_[static_cast<size_t>(rank())], at::get_num_threads(), device_.str());
 }
@@ -144,6 +145,7 @@ void Runtime::connect(Backend backend) {
     return;
   }
   const std::vector<int> owners = gpu_owners();
+  ranks_on_device_ = static_cast<int>(std::count(owners.begin(), owners.end(), owners[static_cast<size_t>(rank())]));
   for (int sharer = 0; sharer < size() && backend != Backend::kMpi; ++sharer) {
     const int owner = owners[static_cast<size_t>(sharer)];
     if (owner == sharer) continue;

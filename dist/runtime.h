@@ -30,6 +30,7 @@ class Runtime {
   // All ranks, for tensors on `device()`, over the backend that `connect` chose (host_world until then).
   Communicator& world() { return world_ ? *world_ : *host_world_; }
   at::Device device() const { return device_; }
+  int ranks_on_device() const { return ranks_on_device_; }  // that share its memory: once connected
 
   int rank() const { return host_world_->rank(); }
   int size() const { return host_world_->size(); }
@@ -54,6 +55,7 @@ class Runtime {
   std::unique_ptr<Communicator> world_;
   Backend connected_ = Backend::kAuto;  // what world_ was made for
   at::Device device_;
+  int ranks_on_device_ = 1;
   std::vector<std::string> hosts_;
 };
 

@@ -1,5 +1,8 @@
 #include "dist/work_queue.h"
 
+#include <chrono>
+#include <thread>
+
 #include <ATen/ops/full.h>
 
 #include "dist/job_end.h"
@@ -117,11 +120,20 @@ WorkQueue::~WorkQueue() = default;
 
 std::optional<int64_t> WorkQueue::take(bool wait) {
   if (is_over_) return std::nullopt;
-  int64_t portion = messages_ ? messages_->take(wait) : 0;
-  if (mesh_.tp->size() > 1) {
-    const at::Tensor mine = at::full({1}, portion, at::TensorOptions(at::kLong).device(mesh_.tp->device()));
-    mesh_.tp->broadcast(mine, 0);
-    portion = mine.item<int64_t>();
+  int64_t portion = kNotYet;
+  if (mesh_.tp->size() == 1) {
+    portion = messages_->take(wait);
+  } else {
+    // The others of the model may not sit in one collective, which is watched, for as long as the owner computes.
+    constexpr auto kPause = std::chrono::milliseconds(5);
+    while (true) {
+      if (messages_) portion = messages_->take(false);
+      const at::Tensor mine = at::full({1}, portion, at::TensorOptions(at::kLong).device(mesh_.tp->device()));
+      mesh_.tp->broadcast(mine, 0);
+      portion = mine.item<int64_t>();
+      if (!wait || portion != kNotYet) break;
+      std::this_thread::sleep_for(kPause);
+    }
   }
   is_over_ = portion == kNoneLeft;
   return portion >= 0 ? std::optional(portion) : std::nullopt;

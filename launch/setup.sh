@@ -162,7 +162,7 @@ make_venv() {
     local site
     site=$("$deps/peer/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
     echo "$deps/torch" >"$site/spt_torch.pth"  # one torch for both, it is large
-    "$deps/peer/bin/python" -c 'import torch, transformers, safetensors, h5py, sentencepiece, scipy.stats' ||
+    "$deps/peer/bin/python" -c 'import torch, transformers, safetensors, h5py, sentencepiece, scipy.stats, lm_eval.models.huggingface' ||
       fail "peer: cannot import its packages (Python's message stands above)" "They are pinned for CPython 3.11 to 3.13." \
         "If python3 changed since libtorch was installed, remove $deps/torch and run this again."
   fi

@@ -71,11 +71,12 @@ int run_all(const Options& options, const SweepConfig& config, SweepState& state
                 {"file", options.file.string()},
                 {"file_sha256", sha256_file(options.file)}};
   install_stop_handlers();
-  const ExitStatus status = run_sweep(config, state);
+  ExitStatus status = run_sweep(config, state);
   print_state(state);
-  const std::string comparisons = write_comparisons(config, state);
+  const auto [comparisons, some_refused] = write_comparisons(config, state);
   save_sweep(config.dir, state);
   if (!comparisons.empty()) fmt::print("\n{}", comparisons);
+  if (status == ExitStatus::kDone && some_refused) status = ExitStatus::kFailure;
   if (status == ExitStatus::kStopped)
     spdlog::info("stopped on request; start the same command again to go on");
   else if (status == ExitStatus::kFailure)

@@ -58,8 +58,9 @@ std::vector<std::string> evaluations_of(const SweepConfig& config, const SweepCo
 
 }  // namespace
 
-std::string write_comparisons(const SweepConfig& config, SweepState& state) {
-  std::string text;
+SweepComparisons write_comparisons(const SweepConfig& config, SweepState& state) {
+  SweepComparisons result;
+  std::string& text = result.text;
   state.comparisons.clear();
   const fs::path folder = config.dir / "compare";
   for (const auto& [name, comparison] : config.compare)
@@ -69,15 +70,20 @@ std::string write_comparisons(const SweepConfig& config, SweepState& state) {
         const std::string title = name + "_" + evaluation + (setting.empty() ? "" : "_" + setting);
         if (!pairs.missing.empty()) text += fmt::format("{}: {} not finished\n", title, fmt::join(pairs.missing, ", "));
         if (pairs.finished.a.empty()) continue;
-        const Comparison found = compare(pairs.finished);
-        fs::create_directories(folder);
-        const std::string table = comparison_text(pairs.finished, found);
-        write_durable(folder / (title + ".txt"), table);
-        write_durable(folder / (title + ".json"), comparison_json(pairs.finished, found));
-        for (const char* ending : {".txt", ".json"}) state.comparisons.push_back(folder / (title + ending));
-        text += fmt::format("{}\n{}\n", title, table);
+        try {
+          const Comparison found = compare(pairs.finished);
+          fs::create_directories(folder);
+          const std::string table = comparison_text(pairs.finished, found);
+          write_durable(folder / (title + ".txt"), table);
+          write_durable(folder / (title + ".json"), comparison_json(pairs.finished, found));
+          for (const char* ending : {".txt", ".json"}) state.comparisons.push_back(folder / (title + ending));
+          text += fmt::format("{}\n{}\n", title, table);
+        } catch (const BadInput& error) {
+          result.some_refused = true;
+          text += fmt::format("{}: cannot be compared: {}\n", title, error.what());
+        }
       }
-  return text;
+  return result;
 }
 
 }  // namespace spt

@@ -73,8 +73,10 @@ class SweepRun {
     run_points();
     const bool all_done = std::all_of(state_.points.begin(), state_.points.end(),
                                       [](const PointState& point) { return point.is_done(); });
-    for (StepState& line : state_.after)
+    for (StepState& line : state_.after) {
+      if (point_ran_) line.status = StepStatus::kWaiting;  // it was made of what has changed
       if (!stopping_ && all_done && !line.is_done()) run_line(line);
+    }
     save();
     if (stopping_) return ExitStatus::kStopped;
     const bool after_done =
@@ -90,8 +92,12 @@ class SweepRun {
       const std::vector<MarkedProcess> left = marked_processes(mark_);
       if (left.empty()) return;
       if (Clock::now() - asked > kAskAgain) {
-        spdlog::warn("{} processes of this sweep still run, though it was killed: asked to save, waiting for them",
-                     left.size());
+        std::vector<pid_t> pids;
+        for (const MarkedProcess& process : left) pids.push_back(process.pid);
+        spdlog::warn(
+            "{} processes of this sweep still run, though it was killed: asked to save, waiting for them; one "
+            "that hangs is ended by kill -9 (pids {})",
+            left.size(), fmt::join(pids, ", "));
         for (const MarkedProcess& process : left)
           if (process.leads_session) kill(process.pid, SIGUSR1);
         asked = Clock::now();
@@ -159,6 +165,7 @@ class SweepRun {
     const std::string mark = mark_ + (point != nullptr ? point->point.name + "/" : "") + step.name + "/";
     step.status = StepStatus::kRunning;
     ++step.starts;
+    point_ran_ = point_ran_ || point != nullptr;
     record(point);
     const std::vector<std::string> environment{mark, fmt::format("OMP_NUM_THREADS={}", config_.threads)};
     running_.push_back(
@@ -232,6 +239,7 @@ class SweepRun {
   SweepTable table_;
   std::list<Running> running_;
   bool stopping_ = false;
+  bool point_ran_ = false;   // in this call
   Clock::time_point asked_;  // the last time that all were asked to stop
 };
 

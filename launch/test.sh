@@ -75,6 +75,7 @@ if [ "$mode" != lint ] && [ "$mode" != fuzz ]; then
 fi
 case $mode in default | all | fast) part "fast tests" tests build tests "fast tests" build -L fast -LE peer ;; esac
 case $mode in default | all) part "slow tests" tests build tests "slow tests" build -LE 'fast|peer|real|browser' ;; esac
+[ "$mode" = all ] && export SPT_PEER_ITEMS=200  # of each benchmark that is compared with lm-evaluation-harness
 case $mode in
   default | all | peer)
     if peer_python_fits; then

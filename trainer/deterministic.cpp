@@ -33,11 +33,11 @@ double cost(CausalLm& model, const at::Tensor& ids, const at::Tensor& starts) {
 
 void make_deterministic(CausalLm& model) {
   const at::NoGradGuard no_grad;
-  constexpr int64_t kText = 128, kSideBySide = 20;
+  constexpr int64_t kText = 128, kSingle = 20;
   const double text = cost(model, at::zeros({kText}, at::kLong), at::arange(2, at::kInt).mul(kText));
-  const double step = cost(model, at::zeros({kSideBySide}, at::kLong), at::arange(kSideBySide + 1, at::kInt));
-  spdlog::info("eval.deterministic: reading {} tokens takes {:.2f} x as long, a step of {} answers {:.2f} x", kText,
-               text, kSideBySide, step);
+  const double single = cost(model, at::zeros({kSingle}, at::kLong), at::arange(kSingle + 1, at::kInt));
+  spdlog::info("eval.deterministic: a text of {} tokens takes {:.2f} x as long, {} single tokens {:.2f} x", kText, text,
+               kSingle, single);
 }
 
 }  // namespace spt

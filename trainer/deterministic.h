@@ -4,8 +4,8 @@
 
 namespace spt {
 
-// The model's products in tiles of a fixed shape from here on; logs what that costs: a pass over a text and a step of
-// answers side by side, each measured both ways. All tp ranks make the same call.
+// The model's products in tiles of a fixed shape from here on; logs what that costs: a pass over a text and one over
+// single tokens, each measured both ways. All tp ranks make the same call.
 void make_deterministic(CausalLm& model);
 
 }  // namespace spt

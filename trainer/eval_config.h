@@ -72,7 +72,7 @@ struct EvalConfig {
       f("role_in", role_in, "where a given role stands: assistant, user or system");
       f("roles_from", roles_from, "for role other and filler: a finished evaluation of the same tasks");
       f("deterministic", deterministic,
-        "the same bits on any number of dp ranks and threads, in any batch and order; what it costs is logged");
+        "on CPUs the same bits on any number of dp ranks and threads, in any batch; what it costs is logged");
       f("allow_unsandboxed", allow_unsandboxed,
         "kind code where the kernel forbids the sandbox: the model's code then sees your files");
     }

@@ -87,9 +87,10 @@ std::string fingerprint_of(const EvalInputs& inputs, const EvalConfig& config) {
   Sha256 hash;
   hash.update(facts.dump());
   for (const EvalItem& item : inputs.items)
-    hash.update(
-        json{item.task, item.item.id, item.item.prompt, item.item.options, item.item.gold, item.given_role.value_or("")}
-            .dump(-1, ' ', false, json::error_handler_t::replace));
+    hash.update(json{item.task, item.item.id, item.item.group, item.item.prompt, item.item.options, item.item.gold,
+                     item.item.code.prompt, item.item.code.test, item.item.code.entry_point,
+                     item.given_role.value_or("")}
+                    .dump(-1, ' ', false, json::error_handler_t::replace));
   for (const auto& corpus : inputs.corpora)
     if (corpus) hash.update(corpus->info().content_sha256);
   return hash.hex();

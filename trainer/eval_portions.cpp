@@ -13,7 +13,8 @@ int64_t shots_tokens(const EvalInputs& inputs, const EvalItem& item) {
 
 }  // namespace
 
-std::vector<Portion> portions_of(const EvalInputs& inputs, const std::set<SampleKey>& known, int64_t pass_tokens) {
+std::vector<Portion> portions_of(const EvalInputs& inputs, const std::set<SampleKey>& known, int64_t pass_tokens,
+                                 bool examples_are_shared) {
   std::vector<Portion> portions;
   std::vector<size_t> answers;
   int64_t left = 0, shared = 0;  // of the last portion
@@ -33,7 +34,8 @@ std::vector<Portion> portions_of(const EvalInputs& inputs, const std::set<Sample
       shared = shots_tokens(inputs, item);
       left = 0;
     }
-    const int64_t own = std::max<int64_t>(1, item.tokens - shared);
+    const bool leaves_out = examples_are_shared && !item.given_role;
+    const int64_t own = std::max<int64_t>(1, leaves_out ? item.tokens - shared : item.tokens);
     if (own > left) {
       portions.push_back({true, {}});
       left = pass_tokens;

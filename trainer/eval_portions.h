@@ -20,7 +20,8 @@ struct Portion {
 
 // All but `known`: first the passes, each of one task's items with the same examples in front and about `pass_tokens`
 // more tokens, then the questions to answer, the longest first, so that the ranks finish together. The same on every
-// rank.
-std::vector<Portion> portions_of(const EvalInputs& inputs, const std::set<SampleKey>& known, int64_t pass_tokens);
+// rank. Where examples are not shared, or a role of the item's own may stand in front of them, they count in the pass.
+std::vector<Portion> portions_of(const EvalInputs& inputs, const std::set<SampleKey>& known, int64_t pass_tokens,
+                                 bool examples_are_shared);
 
 }  // namespace spt

@@ -45,6 +45,8 @@ class Evaluation {
     const std::string weights = hash_folder(config.model.path);
     check_same_view(runtime, {{"model " + config.model.path.string(), weights}, {"tasks", inputs_.fingerprint}});
     identity_ = sha256_hex(inputs_.fingerprint + weights + c10::toString(dtype_));
+    if (config.eval.deterministic)  // sums over tp ranks are taken in another order for every tp
+      identity_ = sha256_hex(fmt::format("{} tp {}", identity_, mesh_.tp->size()));
   }
 
   ExitStatus run() {

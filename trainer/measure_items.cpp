@@ -32,20 +32,22 @@ using Clock = std::chrono::steady_clock;
 // Tokens of a pass over options: enough to fill the matrix products.
 constexpr int64_t kPassTokens = 2048;
 
-// A quarter of the host's free memory, or half of a GPU's, shared by its ranks.
-int64_t tokens_in_free_memory(const CausalLm& model, const Runtime& runtime) {
+// A quarter of the host's free memory, or half of a GPU's, shared by its ranks. The ranks of a model need one answer,
+// though each sees another amount.
+int64_t tokens_in_free_memory(const CausalLm& model, const Runtime& runtime, Communicator& tp) {
   int64_t bytes = 0;
   if (runtime.device().is_cpu()) {
     std::ifstream file("/proc/meminfo");
     for (std::string key; file >> key;)
       if (key == "MemAvailable:") file >> bytes;
-    const auto& hosts = runtime.hosts();
     bytes *= 1024 / 4;
-    bytes /= std::count(hosts.begin(), hosts.end(), hosts[static_cast<size_t>(runtime.rank())]);
   } else {
     bytes = cuda_free_memory_bytes() / 2;
   }
-  return std::max<int64_t>(1024, bytes / model.cache_bytes_per_token());
+  const int64_t tokens = std::max<int64_t>(1024, bytes / runtime.ranks_on_device() / model.cache_bytes_per_token());
+  const at::Tensor least = at::full({}, -tokens, at::TensorOptions(at::kLong).device(tp.device()));
+  tp.all_reduce(least, Reduce::kMax);
+  return -least.item<int64_t>();
 }
 
 // What rank 0 shows while all work: a bar on a terminal, a line each half minute otherwise.
@@ -85,7 +87,8 @@ class Measuring {
         config_(config),
         runtime_(runtime),
         mesh_(mesh),
-        portions_(portions_of(inputs, known, std::min(kPassTokens, config.batch_tokens.value_or(kPassTokens)))),
+        portions_(portions_of(inputs, known, std::min(kPassTokens, config.batch_tokens.value_or(kPassTokens)),
+                              !config.deterministic)),
         queue_(runtime, mesh, static_cast<int64_t>(portions_.size())) {
     if (mesh.place.tp_rank == 0) journal_.emplace(journal.folder, mesh.place.dp_rank, journal.evaluation);
     if (runtime.rank() == 0)
@@ -140,11 +143,13 @@ class Measuring {
   }
 
   void answer_questions(int64_t first) {
+    shared_ = {};
     AnswerConfig config;
     config.max_new_tokens = config_.max_new_tokens;
     config.conclusion_tokens = config_.conclusion_tokens;
     config.forbid_role = inputs_.forbid_role;
-    config.limits = {config_.batch_sequences, config_.batch_tokens.value_or(tokens_in_free_memory(model_, runtime_)),
+    config.limits = {config_.batch_sequences,
+                     config_.batch_tokens ? *config_.batch_tokens : tokens_in_free_memory(model_, runtime_, *mesh_.tp),
                      !config_.deterministic};
     std::optional<int64_t> portion = first;
     const auto next = [&](bool wait) -> std::optional<Question> {
@@ -211,9 +216,9 @@ class Measuring {
   const Mesh& mesh_;
   std::vector<Portion> portions_;
   WorkQueue queue_;
-  std::optional<EvalJournal> journal_;  // of the first tp rank
-  std::optional<Progress> progress_;    // of rank 0
-  SharedPrefix shared_;
+  std::optional<EvalJournal> journal_;             // of the first tp rank
+  std::optional<Progress> progress_;               // of rank 0
+  SharedPrefix shared_;                            // of passes
   std::deque<std::future<ordered_json>> running_;  // code under test
   MeasuredItems measured_;
 };

@@ -115,6 +115,10 @@ class Warnings {
       const Estimate& d = task.pairs[0].difference;
       const double half = (d.high - d.low) / 2;
       if (half <= kWanted) continue;
+      if (task.groups > 0) {
+        coarse.push_back(fmt::format("{}: {} groups resolve about ±{:.2f}", task.name, task.groups, half));
+        continue;
+      }
       const double needed = static_cast<double>(task.items) * half * half / (kWanted * kWanted);
       coarse.push_back(fmt::format("{}: {} pairs resolve about ±{:.2f}, 100 about ±{:.2f}; ±{:.2f} takes about {:.0f}",
                                    task.name, task.items, half, half * std::sqrt(static_cast<double>(task.items) / 100),

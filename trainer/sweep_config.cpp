@@ -1,7 +1,10 @@
 #include "trainer/sweep_config.h"
 
 #include <algorithm>
+#include <cctype>
 #include <set>
+
+#include <fmt/format.h>
 
 #include "data/config_file.h"
 
@@ -35,6 +38,8 @@ class Check {
     words("points", config_.points);
     words("evaluations", config_.evaluations);
     words("compare", config_.compare);
+    require(!has_name(config_.points, "compare"),
+            "points.compare: compare is a folder of the sweep's own; choose another");
     for (const char* taken : {"train", "checkpoints", "tensorboard"})
       require(!has_name(config_.evaluations, taken),
               fmt::format("evaluations.{}: {} is a name of the run folder's own; choose another", taken, taken));

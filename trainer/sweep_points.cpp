@@ -1,6 +1,7 @@
 #include "trainer/sweep_points.h"
 
 #include <algorithm>
+#include <cctype>
 #include <map>
 
 #include <fmt/ranges.h>

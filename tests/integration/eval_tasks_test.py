@@ -123,7 +123,7 @@ class EvalTasksTest(JobTest):
         runs = {}
         for name, ranks, overrides in (("one", 1, []), ("three", 3, ["eval.batch_sequences=2"]), ("two", 2, ["eval.batch_tokens=100"])):
             output = self.spt(*self.arguments(name, "eval.deterministic=true", *overrides), ranks=ranks)
-            self.assertRegex(output, r"eval.deterministic: reading 128 tokens takes [0-9.]+ x as long")
+            self.assertRegex(output, r"eval.deterministic: a text of 128 tokens takes [0-9.]+ x as long")
             runs[name] = self.read(name)
         self.assertEqual(runs["one"], runs["three"])
         self.assertEqual(runs["one"], runs["two"])

@@ -3,7 +3,7 @@
 
     gsm8k_test.py --model DIR --evaluation FOLDER --max-new-tokens N
 
-FOLDER: of `spt eval` in fp32 with eval.template=none and the task gsm8k.
+FOLDER: of `spt eval` in fp32 with eval.template=none and bench/eval_tasks/gsm8k.yaml.
 """
 import argparse
 import json

@@ -91,7 +91,7 @@ case $test in
   gsm8k)
     want_smollm2
     want_benchmarks
-    evaluate gsm8k eval.tasks=gsm8k eval.max_new_tokens=48 eval.limit=8
+    evaluate gsm8k "eval.tasks=[$source/bench/eval_tasks/gsm8k.yaml]" eval.max_new_tokens=48 eval.limit=8
     peer gsm8k_test.py --model "$smollm2" --evaluation "$work/gsm8k" --max-new-tokens 48
     ;;
   chat_template) # the one that the checkpoint's folder holds

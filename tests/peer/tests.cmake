@@ -25,4 +25,5 @@ spt_peer_test(train FIXTURES_SETUP peer_run)
 foreach(name hf_folder hf_folder_mistral bf16_logits training_losses generate generate_tp2 chat_template chat_template_llama sample_lengths generate_smollm2 chat_template_smollm2 choices gsm8k)
   spt_peer_test(${name} FIXTURES_REQUIRED peer_run)
 endforeach()
+set_tests_properties(peer.choices PROPERTIES TIMEOUT 3600)  # with SPT_PEER_ITEMS=200
 spt_peer_test(statistics)

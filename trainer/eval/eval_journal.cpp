@@ -78,6 +78,10 @@ EvalJournal::~EvalJournal() {
 
 void EvalJournal::append(const ordered_json& sample) {
   write(sample.dump());
+  const auto now = std::chrono::steady_clock::now();
+  if (now - last_sync_ < std::chrono::seconds(1)) return;
+  last_sync_ = now;
+  sync();
 }
 
 void EvalJournal::write(const std::string& line) {

@@ -4,10 +4,11 @@
 //   {"format": "spt-eval-journal", "version": 1, "evaluation": SHA-256 of all that samples depend on}
 //   {"task", "id", …}   a sample as samples/TASK.jsonl has it, with its task
 //
-// A line is in the kernel's hands when `append` returns. A torn last line is left out and, by the rank that goes on in
-// that file, cut.
+// A line is in the kernel's hands when `append` returns, and on the disk a second later at most while samples come. A
+// torn last line is left out and, by the rank that goes on in that file, cut.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -38,6 +39,7 @@ class EvalJournal {
 
   std::filesystem::path path_;
   int descriptor_ = -1;
+  std::chrono::steady_clock::time_point last_sync_ = std::chrono::steady_clock::now();
 };
 
 // What all ranks have written since it was made, by reading the ends of their files: progress without a message between

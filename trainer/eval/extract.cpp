@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "base/error.h"
+#include "base/log.h"
 #include "data/tokenizer_pattern.h"
 #include "data/trimmed.h"
 
@@ -75,7 +77,12 @@ std::optional<Extracted> Extractor::find(std::string_view text, int64_t options)
     const auto number = first_number(text);
     return number ? std::optional(Extracted{*number, "number"}) : std::nullopt;
   }
-  const auto span = Regex(name_).find_first(text);
+  std::optional<Span> span;
+  try {
+    span = Regex(name_).find_first(text);
+  } catch (const BadInput& error) {  // gave up on this text: an answer in which nothing is found
+    spdlog::warn("{}", error.what());
+  }
   return span ? std::optional(Extracted{trimmed(text.substr(span->begin, span->end - span->begin)), "pattern"})
               : std::nullopt;
 }

@@ -162,7 +162,7 @@ class ContinuousBatch {
     };
     for (const auto& slot : slots_) look_at(slot.get());
     if (ended_) look_at(ended_.get());
-    found.must_wait = unread > found.tokens;
+    found.must_wait = unread - found.tokens >= kWorthCopying;
     return found;
   }
 

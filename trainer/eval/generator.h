@@ -53,7 +53,7 @@ struct SequenceStream {
 
 struct BatchLimits {
   int64_t sequences = 16;                                // side by side
-  int64_t tokens = std::numeric_limits<int64_t>::max();  // in their caches, all together; one sequence may hold more
+  int64_t tokens = std::numeric_limits<int64_t>::max();  // in the caches of those under way; one sequence may hold more
   bool share_prefixes = true;                            // what a prompt begins with as one before is not read again
 };
 

@@ -21,7 +21,7 @@ struct TaskScore {
   double value = 0;    // the mean over items; as spt compare's A or B
   // None where resamples can tell nothing: fewer than two items or groups, or all items alike.
   std::optional<Interval> interval;
-  std::vector<double> resampled;  // of which the interval is made; empty where there is none
+  std::vector<double> resampled;  // of which the interval is made; empty: fewer than two items or groups
 };
 
 // The samples that count, as one side of a comparison.

@@ -75,25 +75,26 @@ struct ExampleOutput {
   at::Tensor logsumexp;  // [K, H/K, L]
 };
 
-// One example on the CPU, or on CUDA in fp32 (products and a softmax: right, not fast).
+// One example on the CPU, or on CUDA by products and a softmax in fp32 (right, not fast).
 ExampleOutput attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Mask& mask) {
   if (!q.is_cuda()) {
     auto [out, logsumexp] = at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, mask.causal, mask.additive);
     return {out, logsumexp};
   }
-  at::Tensor scores = at::matmul(q, k.transpose(-1, -2)).div_(std::sqrt(static_cast<double>(q.size(-1))));
+  const auto wide = [](const at::Tensor& x) { return x.to(at::kFloat); };
+  at::Tensor scores = at::matmul(wide(q), wide(k).transpose(-1, -2)).div_(std::sqrt(static_cast<double>(q.size(-1))));
   if (mask.additive)
     scores.add_(*mask.additive);
   else if (mask.causal)
-    scores.add_(band_mask(q.size(-2), k.size(-2), std::nullopt, q.options()));
+    scores.add_(band_mask(q.size(-2), k.size(-2), std::nullopt, scores.options()));
   at::Tensor logsumexp = scores.logsumexp(-1);
-  return {at::matmul(scores.sub_(logsumexp.unsqueeze(-1)).exp_(), v), logsumexp};
+  return {at::matmul(scores.sub_(logsumexp.unsqueeze(-1)).exp_(), wide(v)).to(q.scalar_type()), logsumexp};
 }
 
 // f(i) for each example: each by all threads, or, where bits must not hang on their number, each by one.
 template <class F>
 void for_examples(const Layout& layout, const F& f) {
-  if (layout.batch_invariant) {
+  if (layout.one_thread_each) {
     one_thread_each(layout.examples(), f);
   } else {
     for (int64_t i = 0; i < layout.examples(); ++i) f(i);

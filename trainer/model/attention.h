@@ -24,7 +24,7 @@ struct Layout {
   std::vector<at::Tensor> masks;  // [n]: additive [L, P + L] of examples that branch; empty otherwise
   KvCache* shared = nullptr;      // P tokens in front of every example that branches
   int64_t longest = 0;            // tokens of the longest example
-  bool batch_invariant = false;   // without gradients: the bits of an example do not hang on the number of threads
+  bool one_thread_each = false;   // examples, without gradients: their bits do not hang on the number of threads
   Rotary::Angles angles;
 
   int64_t examples() const { return static_cast<int64_t>(starts.size()) - 1; }

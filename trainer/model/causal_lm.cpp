@@ -93,7 +93,7 @@ Layout CausalLm::layout_of(const at::Tensor& starts, std::span<KvCache* const> c
   const at::Tensor host = starts.to(at::kCPU, at::kLong).contiguous();
   layout.starts.assign(host.data_ptr<int64_t>(), host.data_ptr<int64_t>() + host.numel());
   layout.device_starts = starts.to(tp_->device(), at::kInt);
-  layout.batch_invariant = batch_invariant_;
+  layout.one_thread_each = batch_invariant_ && tp_->device().is_cpu();
   std::vector<int64_t> positions;
   for (int64_t i = 0; i < layout.examples(); ++i) {
     const int64_t past = caches.empty() ? 0 : caches[static_cast<size_t>(i)]->length;
@@ -133,7 +133,7 @@ at::Tensor CausalLm::hidden(const at::Tensor& ids, const std::vector<Branches>& 
   const int64_t past = shared ? shared->length : 0;
   Layout layout;
   layout.shared = shared;
-  layout.batch_invariant = batch_invariant_;
+  layout.one_thread_each = batch_invariant_ && tp_->device().is_cpu();
   layout.starts = {0};
   std::vector<int64_t> positions;
   for (const Branches& example : examples) {
