@@ -95,7 +95,7 @@ std::string format_value(const ConfigValue& value) {
   const auto format = [](const std::string& text) {
     constexpr const char* kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+-";
     const bool is_plain = !text.empty() && text.find_first_not_of(kPlain) == std::string::npos &&
-                          std::isalnum(static_cast<unsigned char>(text[0])) != 0;
+                          (std::isalnum(static_cast<unsigned char>(text[0])) != 0 || text[0] == '/');
     const bool is_null = text == "null" || text == "Null" || text == "NULL";
     return is_plain && !is_null ? text : format_scalar(text);
   };

@@ -112,6 +112,17 @@ void check_distinct(const std::vector<SweepPoint>& points) {
   }
 }
 
+// What `set` gives to all, but where the point has its own.
+void add_common(const SweepConfig& config, const Filler& filler, SweepPoint& point) {
+  std::vector<std::string> all;
+  for (const auto& [key, value] : config.set)
+    if (std::none_of(point.overrides.begin(), point.overrides.end(),
+                     [&](const std::string& own) { return own.starts_with(key + "="); }))
+      all.push_back(filler.override_of(key, value));
+  all.insert(all.end(), point.overrides.begin(), point.overrides.end());
+  point.overrides = std::move(all);
+}
+
 // The last checkpoint's hf/.
 fs::path model_of(const fs::path& run) {
   int64_t last = -1;
@@ -165,9 +176,7 @@ std::vector<SweepPoint> expand_points(const SweepConfig& config) {
         if (seed) point.overrides.push_back(fmt::format("run.seed={}", *seed));
       }
   check_distinct(points);
-  std::vector<std::string> common;
-  filler.add(config.set, common);
-  for (SweepPoint& point : points) point.overrides.insert(point.overrides.begin(), common.begin(), common.end());
+  for (SweepPoint& point : points) add_common(config, filler, point);
   return points;
 }
 

@@ -284,6 +284,7 @@ TEST(Fields, NamedPartsAreWrittenAndListed) {
 TEST(Fields, AValueIsFormattedAsAnOverrideTakesIt) {
   EXPECT_EQ(format_value(scalar("1e-4")), "1e-4");
   EXPECT_EQ(format_value(scalar("a/b.h5")), "a/b.h5");
+  EXPECT_EQ(format_value(scalar("/a/b")), "/a/b");
   EXPECT_EQ(format_value(scalar("a b #c")), "\"a b #c\"");
   EXPECT_EQ(format_value(scalar("null")), "\"null\"");
   EXPECT_EQ(format_value(scalar("-x")), "\"-x\"");
