@@ -71,9 +71,9 @@ std::string differing_keys(const json& header, const json& source) {
   return differs;
 }
 
-Journal::Journal(fs::path path, const JournalKind& kind, const json& source, const json& notes, bool replace)
+Journal::Journal(fs::path path, JournalKind kind, const json& source, const json& notes, bool replace)
     : path_(std::move(path)),
-      kind_(kind),
+      kind_(std::move(kind)),
       descriptor_(open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666)),
       last_sync_(std::chrono::steady_clock::now()) {
   if (descriptor_ < 0) fail("opening");
@@ -101,9 +101,9 @@ void Journal::open_content(const json& source, const json& notes, bool replace) 
   content_ = read_journal(path_, kind_);
   const json header = header_of(kind_, source, notes);
   // A first line without its end must be the beginning of ours: nobody's file is cut by mistake.
-  if (content_.header.is_null() && !header.dump().starts_with(content_.rest))
+  if (!content_.header && !header.dump().starts_with(content_.rest))
     refuse_journal_line(path_, kind_, 1, "no first line");
-  const std::string differs = content_.answers.empty() ? "" : differing_keys(content_.header, source);
+  const std::string differs = content_.answers.empty() ? "" : differing_keys(*content_.header, source);
   if (!differs.empty() && !replace)
     throw BadInput(fmt::format("{}: holds {} answers of another {} (what differs: {}): {}", path_.string(),
                                content_.answers.size(), kind_.work, differs, kind_.way_out));
