@@ -5,7 +5,7 @@ import shutil
 import signal
 import unittest
 
-from runs import (BAD_INPUT, FAILURE, STOPPED, JobTest, checkpoints, count_rows, make_corpus, make_small_model, read_rows,
+from runs import (BAD_INPUT, DONE, FAILURE, STOPPED, JobTest, checkpoints, count_rows, make_corpus, make_small_model, read_rows,
                   sample_records, wait_until)
 
 STEPS = 30
@@ -26,6 +26,12 @@ class Sweep(JobTest):
         path = self.folder / "sweep.yaml"
         path.write_text(f"dir: {self.folder}/s\ntrain: {self.train}\nset: {{data.train: {self.corpus}}}\n{text}")
         return path
+
+    def sweep(self, *arguments, status=DONE, ranks=1):
+        """Runs a sweep to its end, which is that of several jobs, checks its exit status, and returns its output."""
+        job = self.start_spt("sweep", *arguments, ranks=ranks)
+        self.assertEqual(job.finish(400), status, job.output[-3000:])
+        return job.output
 
     def state(self):
         return json.loads((self.folder / "s" / "sweep.json").read_text())
@@ -53,7 +59,7 @@ class PointsTest(Sweep):
     def test_a_point_that_fails_takes_no_other_with_it_and_runs_again_alone(self):
         missing = self.folder / "missing.h5"
         file = self.sweep_file(f"points: {{bad: {{data.train: {missing}}}, good: {{train.batch_examples: 5}}}}\nseeds: [1, 2]\nparallel: 2\n")
-        output = self.spt("sweep", file, status=FAILURE)
+        output = self.sweep(file, status=FAILURE)
         self.assertEqual(self.steps("status"), {("bad_seed-1", "train"): "failed", ("good_seed-1", "train"): "done",
                                                 ("bad_seed-2", "train"): "failed", ("good_seed-2", "train"): "done"})
         self.assertIn("2 of 4 points are done, 2 failed", output)
@@ -64,15 +70,15 @@ class PointsTest(Sweep):
             self.assert_whole(f"good_seed-{seed}")
         first = json.loads((self.run_of("good_seed-1") / "manifest.json").read_text())
         self.assertEqual(first["seed"], 1)
-        self.assertIn("failed (1)", self.spt("sweep", file, "--list"))
+        self.assertIn("failed (1)", self.sweep(file, "--list"))
 
         shutil.copy(self.corpus, missing)
-        self.spt("sweep", file)
+        self.sweep(file)
         self.assertEqual(self.steps("starts"), {("bad_seed-1", "train"): 2, ("good_seed-1", "train"): 1,
                                                 ("bad_seed-2", "train"): 2, ("good_seed-2", "train"): 1})
         self.assertEqual(set(self.steps("status").values()), {"done"})
         self.assert_whole("bad_seed-2")
-        self.assertIn("4 of 4 points are done", self.spt("sweep", file))
+        self.assertIn("4 of 4 points are done", self.sweep(file))
         self.assertEqual(sum(self.steps("starts").values()), 6, "nothing was started again")
 
     def test_what_is_prepared_evaluated_and_compared_belongs_to_it(self):
@@ -85,11 +91,11 @@ class PointsTest(Sweep):
             f"evaluations:\n  held_out: {{config: {self.folder}/eval.yaml, set: {{eval.data.root: '{{dir}}'}}}}\n"
             "compare: {fast_against_slow: {a: fast, b: slow}}\n"
             "after:\n  - compare {every}/held_out --tsv\n")
-        dry = self.spt("sweep", file, "--dry-run")
+        dry = self.sweep(file, "--dry-run")
         self.assertIn("2 points, ", dry)
         self.assertIn(f"run.dir={self.folder}/s/slow_seed-3/held_out", dry)
         self.assertFalse((self.folder / "s").exists(), "--dry-run writes nothing")
-        output = self.spt("sweep", file)
+        output = self.sweep(file)
         self.assertEqual(set(self.steps("status").values()), {"done"})
         self.assertIn("fast_against_slow_held_out", output)
         for path in self.state()["comparisons"]:
@@ -98,24 +104,24 @@ class PointsTest(Sweep):
         self.assertLess(comparison["tasks"]["held_out"]["pairs"][0]["difference"], 0, "the fast one has learnt more")
         self.assertIn("held_out\t", (self.folder / "s/after-1.txt").read_text())
         made = (self.folder / "s/train.h5").stat().st_mtime_ns
-        self.spt("sweep", file)
+        self.sweep(file)
         self.assertEqual((self.folder / "s/train.h5").stat().st_mtime_ns, made)
         self.assertEqual([step["starts"] for step in self.state()["prepare"] + self.state()["after"]], [1, 1])
 
     def test_what_cannot_work_is_refused_before_anything_is_started(self):
-        self.assert_one_message(self.spt("sweep", self.sweep_file("seeds: [1]\ngrid: {optimizer.rl: [1]}\n"), status=BAD_INPUT),
+        self.assert_one_message(self.sweep(self.sweep_file("seeds: [1]\ngrid: {optimizer.rl: [1]}\n"), status=BAD_INPUT),
                                 "point rl-1_seed-1, train: ", "unknown key optimizer.rl")
-        self.assert_one_message(self.spt("sweep", self.sweep_file("seeds: [1, 1]\n"), status=BAD_INPUT), "sweep.yaml:4: ", "twice")
-        self.assert_one_message(self.spt("sweep", self.sweep_file("seeds: [1]\n"), ranks=2, status=BAD_INPUT), "without mpirun")
+        self.assert_one_message(self.sweep(self.sweep_file("seeds: [1, 1]\n"), status=BAD_INPUT), "sweep.yaml:4: ", "twice")
+        self.assert_one_message(self.sweep(self.sweep_file("seeds: [1]\n"), ranks=2, status=BAD_INPUT), "without mpirun")
         self.assertFalse((self.folder / "s").exists())
 
     def test_a_file_that_it_did_not_make_is_not_taken_for_its_own(self):
         (self.folder / "s").mkdir()
         shutil.copy(self.corpus, self.folder / "s/train.h5")
         line = f"prepare {self.records} --tokenizer {self.model} --out {{dir}}/train.h5"
-        output = self.spt("sweep", self.sweep_file(f"seeds: [1]\nprepare: ['{line}']\n"), status=BAD_INPUT)
+        output = self.sweep(self.sweep_file(f"seeds: [1]\nprepare: ['{line}']\n"), status=BAD_INPUT)
         self.assert_one_message(output, f"{self.folder}/s/train.h5: is there", "remove it")
-        output = self.spt("sweep", self.sweep_file("seeds: [1]\nprepare: ['prepare nowhere.jsonl --tokenizer x --out {dir}/x.h5']\n"),
+        output = self.sweep(self.sweep_file("seeds: [1]\nprepare: ['prepare nowhere.jsonl --tokenizer x --out {dir}/x.h5']\n"),
                           status=BAD_INPUT)
         self.assertIn("ended with status 1; the end of", output)
 
@@ -123,14 +129,15 @@ class PointsTest(Sweep):
 class EndsTest(Sweep):
     def start_long(self):
         """Two points at a time, in the middle of their training."""
-        file = self.sweep_file("points: {a: {optimizer.lr: 1e-3}, b: {optimizer.lr: 2e-3}}\nseeds: [1, 2]\nranks: 2\nparallel: 2\n")
+        file = self.sweep_file("points: {a: {optimizer.lr: 1e-3}, b: {optimizer.lr: 2e-3}}\nseeds: [1, 2]\nparallel: 2\n")
         job = self.start_spt("sweep", file)
-        wait_until(lambda: job.status is not None or min(count_rows(self.run_of(f"{point}_seed-1")) for point in "ab") >= 3, "three steps")
+        wait_until(lambda: job.status is not None or min(count_rows(self.run_of(f"{point}_seed-1")) for point in "ab") >= 3,
+                   "three steps", seconds=240)
         self.assertIsNone(job.status, job.output)
         return file, job
 
     def assert_goes_on_to_the_end(self, file):
-        output = self.spt("sweep", file)
+        output = self.sweep(file)
         for point in ("a_seed-1", "b_seed-1", "a_seed-2", "b_seed-2"):
             self.assert_whole(point)
         return output
@@ -170,7 +177,7 @@ class EndsTest(Sweep):
     def test_a_killed_mpirun_fails_its_point_alone(self):
         file, job = self.start_long()
         os.kill(self.mpirun_of(job, "a_seed-1"), signal.SIGKILL)
-        self.assertEqual(job.finish(), FAILURE, job.output)
+        self.assertEqual(job.finish(400), FAILURE, job.output)
         self.assertEqual(self.steps("status"), {("a_seed-1", "train"): "failed", ("b_seed-1", "train"): "done",
                                                 ("a_seed-2", "train"): "done", ("b_seed-2", "train"): "done"})
         self.assertEqual(self.steps("exit_status")["a_seed-1", "train"], 128 + signal.SIGKILL)
@@ -180,7 +187,7 @@ class EndsTest(Sweep):
 
     def test_a_second_sweep_in_the_same_folder_is_refused(self):
         file, job = self.start_long()
-        self.assert_one_message(self.spt("sweep", file, status=BAD_INPUT), "in use", str(job.process.pid))
+        self.assert_one_message(self.sweep(file, status=BAD_INPUT), "in use", str(job.process.pid))
         os.kill(job.process.pid, signal.SIGINT)
         self.assertEqual(job.finish(), STOPPED)
 
