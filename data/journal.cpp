@@ -73,7 +73,7 @@ std::string differing_keys(const json& header, const json& source) {
   return differs;
 }
 
-Journal::Journal(fs::path path, const JournalKind& kind, const json& source, const json& notes, bool replace)
+Journal::Journal(fs::path path, JournalKind kind, const json& source, const json& notes, bool replace)
     : path_(std::move(path)), kind_(std::move(kind)), last_sync_(std::chrono::steady_clock::now()) {
   try {
     while (!open_locked()) close(descriptor_);
@@ -92,8 +92,7 @@ bool Journal::open_locked() {
     if (errno != EWOULDBLOCK) fail("locking");
     throw BadInput(fmt::format("{}: another process writes it: wait for it, or choose another --out", path_.string()));
   }
-  struct stat locked {
-  }, named{};
+  struct stat locked = {}, named = {};
   return fstat(descriptor_, &locked) == 0 && stat(path_.c_str(), &named) == 0 && locked.st_ino == named.st_ino &&
          locked.st_dev == named.st_dev;
 }
