@@ -53,7 +53,7 @@ struct PointState {
 };
 
 struct SweepState {
-  nlohmann::ordered_json head;  // the members of sweep.json before "prepare"
+  nlohmann::ordered_json head = nlohmann::ordered_json::object();  // the members of sweep.json before "prepare"
   std::vector<StepState> prepare, after;
   std::vector<PointState> points;
   std::vector<std::filesystem::path> comparisons;
