@@ -7,9 +7,9 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 const JournalKind& kind() {
-  static const JournalKind kind{"spt-annotation-journal", "spt annotate", "annotation",
-                                "choose another --out to keep them, or --force to begin anew"};
-  return kind;
+  static const JournalKind kKind{"spt-annotation-journal", "spt annotate", "annotation",
+                                 "choose another --out to keep them, or --force to begin anew"};
+  return kKind;
 }
 
 json source_json(const AnnotationSource& source) {

@@ -5,6 +5,7 @@
 #include "dist/runtime.h"
 #include "launch/commands.h"
 #include "launch/options.h"
+#include "launch/printable_errors.h"
 #include "trainer/eval_inputs.h"
 #include "trainer/evaluation.h"
 
@@ -21,10 +22,12 @@ int run(const Options& options, int argc, char** argv) {
   if (options.show < 0) throw BadInput(fmt::format("--show is {}, must be at least 1", options.show));
   install_stop_handlers();  // from here on a signal asks for a stop
   return run_distributed(argc, argv, [&](Runtime& runtime) {
-    const auto config = read_fields<EvalConfig>(load_config_values(options.config, options.overrides));
-    if (options.show == 0) return evaluate(config, runtime);
-    if (runtime.rank() == 0) fmt::print("{}", show_prompts(load_eval_inputs(config), options.show));
-    return ExitStatus::kDone;
+    return with_printable_errors([&] {
+      const auto config = read_fields<EvalConfig>(load_config_values(options.config, options.overrides));
+      if (options.show == 0) return evaluate(config, runtime);
+      if (runtime.rank() == 0) fmt::print("{}", show_prompts(load_eval_inputs(config), options.show));
+      return ExitStatus::kDone;
+    });
   });
 }
 

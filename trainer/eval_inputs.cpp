@@ -54,9 +54,10 @@ void measure_length(const EvalInputs& inputs, EvalItem& item) {
     item.tokens = static_cast<int64_t>(longest);
   }
   if (longest > static_cast<size_t>(inputs.model.max_positions))
-    throw BadInput(
-        fmt::format("task {}: item {} takes {} tokens, the model at most {} (max_position_embeddings in config.json)",
-                    task.name, item.item.id, longest, inputs.model.max_positions));
+    throw BadInput(fmt::format(
+        "task {}: item {} takes {} tokens, the model at most {} (max_position_embeddings in config.json): leave "
+        "the task out, or lower eval.shots",
+        task.name, item.item.id, longest, inputs.model.max_positions));
 }
 
 void check_shots(const EvalInputs& inputs, const EvalItem& item) {

@@ -1,5 +1,6 @@
 #include "trainer/evaluation.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <memory>
@@ -7,6 +8,7 @@
 
 #include <ATen/ops/full.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "base/durable.h"
@@ -19,6 +21,7 @@
 #include "trainer/eval/eval_journal.h"
 #include "trainer/eval/perplexity.h"
 #include "trainer/eval/results.h"
+#include "trainer/eval/samples.h"
 #include "trainer/measure_items.h"
 #include "trainer/model/pretrained.h"
 #include "trainer/run_lock.h"
@@ -60,6 +63,7 @@ class Evaluation {
         fs::create_directories(config_.run.dir / "samples");
         lock = std::make_unique<RunLock>(config_.run.dir);
         found_ = read_eval_journal(journal_folder(), identity_);
+        check_found();
         json keys = json::array();
         for (const ordered_json& sample : found_) keys.push_back({sample.at("task"), sample.at("id")});
         found = keys.dump();
@@ -101,13 +105,41 @@ class Evaluation {
       require_writable_below(config_.run.dir, "run.dir");
       return false;
     }
-    const json results = json::parse(read_file(file), nullptr, false);
-    if (!results.is_object() || results.value("evaluation", "") != identity_)
+    if (evaluation_of(config_.run.dir) != identity_)
       throw BadInput(fmt::format(
           "{} is of another evaluation (another model, tasks or settings); choose another run.dir", file.string()));
+    for (const auto& [task, result] : read_results(config_.run.dir)) read_samples(config_.run.dir, task, result);
     fmt::print("{} is finished:\n", config_.run.dir.string());
-    for (const auto& [task, result] : results["tasks"].items()) fmt::print("{}\n", describe_result(task, result));
+    const ordered_json results = ordered_json::parse(read_file(file));
+    for (const auto& [task, result] : results.at("tasks").items()) fmt::print("{}\n", describe_result(task, result));
     return true;
+  }
+
+  // Throws BadInput: a sample of the journal that lacks what its task's kind writes.
+  void check_found() const {
+    for (const ordered_json& sample : found_) {
+      const auto task = std::find_if(inputs_.tasks.begin(), inputs_.tasks.end(),
+                                     [&](const Task& one) { return sample["task"] == one.name; });
+      std::vector<std::string> lacks;
+      const auto require = [&](const char* key) {
+        if (!sample.contains(key)) lacks.emplace_back(key);
+      };
+      if (task != inputs_.tasks.end()) {
+        if (task->kind == TaskKind::kPerplexity) {
+          require("nll");
+          require("trained_tokens");
+        } else {
+          require("prompt");
+          require(task->kind == TaskKind::kOpen ? "output" : "score");
+          if (!task->group.empty()) require("group");
+        }
+      }
+      if (task == inputs_.tasks.end() || !lacks.empty())
+        throw BadInput(
+            fmt::format("{}: the sample {} of task {} is not whole ({}); remove its line to measure it again",
+                        journal_folder().string(), sample["id"].dump(), sample["task"].dump(),
+                        lacks.empty() ? "no such task" : "without " + fmt::format("{}", fmt::join(lacks, ", "))));
+    }
   }
 
   bool any_stopped() {
@@ -153,7 +185,7 @@ class Evaluation {
 
   ordered_json settings() const {
     const auto& eval = config_.eval;
-    ordered_json settings = {{"dtype", c10::toString(dtype_)},
+    ordered_json settings = {{"dtype", dtype_ == at::kFloat ? "fp32" : "bf16"},
                              {"role", eval.role},
                              {"role_in", fields_detail::format_any(eval.role_in)},
                              {"max_new_tokens", eval.max_new_tokens},

@@ -26,7 +26,7 @@ class Answering {
       return finish(number, *waiting);
     }
     const auto written = static_cast<int64_t>(continuation.ids.size());
-    if (!continuation.stopped && !question.role_is_given) {
+    if (!continuation.stopped && !continuation.full && !question.role_is_given) {
       if (const int64_t more = still_allowed(continuation.ids) - written; more > 0) return FollowUp{{}, more};
     }
     Answer answer;
@@ -51,7 +51,7 @@ class Answering {
 
   // How long an output may become that is `ids` so far.
   int64_t still_allowed(const std::vector<int32_t>& ids) const {
-    if (prompter_.may_become_role(ids)) return static_cast<int64_t>(kMaxRoleTokens);
+    if (prompter_.may_become_role(ids)) return static_cast<int64_t>(ids.size()) + 1;  // looked at after each token
     return config_.max_new_tokens + prompter_.role_tokens(ids);
   }
 

@@ -41,11 +41,15 @@ std::vector<ordered_json> read_eval_journal(const fs::path& folder, const std::s
       ordered_json value = ordered_json::parse(text.begin() + static_cast<std::ptrdiff_t>(begin),
                                                text.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
       const bool is_header = line == 1;
-      if (!value.is_object() || !value.contains(is_header ? "evaluation" : "task") ||
-          (!is_header && !value.contains("id")))
-        throw BadInput(
-            fmt::format("{}:{}: is no line of an evaluation's journal; remove the file to measure its samples again",
-                        file.string(), line));
+      const auto is = [&](const char* key, bool (ordered_json::*type)() const noexcept) {
+        return value.contains(key) && (value[key].*type)();
+      };
+      if (!value.is_object() ||
+          (is_header ? !is("evaluation", &ordered_json::is_string) || !is("version", &ordered_json::is_number_integer)
+                     : !is("task", &ordered_json::is_string) || !is("id", &ordered_json::is_string)))
+        throw BadInput(fmt::format(
+            "{}:{}: is no line of an evaluation's journal; remove the line to measure its sample again, or the file",
+            file.string(), line));
       if (!is_header) {
         samples.push_back(std::move(value));
       } else if (value["evaluation"] != evaluation || value.value("version", 0) != kVersion) {

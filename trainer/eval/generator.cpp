@@ -180,7 +180,10 @@ class ContinuousBatch {
 
   // Whether the sequence goes on.
   bool follow_up(Slot& slot) const {
-    while (const auto more = stream_.done(slot.prompt, slot.continuation)) {
+    while (true) {
+      slot.continuation.full = slot.length() >= positions();
+      const auto more = stream_.done(slot.prompt, slot.continuation);
+      if (!more) return false;
       if (more->ids.empty() && slot.continuation.stopped) return false;
       slot.left = more->max_new_tokens;
       if (!more->ids.empty()) {
@@ -190,7 +193,6 @@ class ContinuousBatch {
       if (slot.left > 0 && slot.length() < positions()) return true;
       if (more->ids.empty()) return false;
     }
-    return false;
   }
 
   CausalLm& model_;

@@ -22,6 +22,7 @@ struct SamplingConfig {
 struct Continuation {
   std::vector<int32_t> ids;  // without the EOS
   bool stopped = false;      // by EOS; else the length limit was reached
+  bool full = false;         // the model takes no further token: nothing can follow
 };
 
 struct Prompt {

@@ -1,5 +1,8 @@
 #include "trainer/eval/task.h"
 
+#include <algorithm>
+#include <cctype>
+
 #include <fmt/format.h>
 
 #include "base/error.h"
@@ -9,6 +12,13 @@
 
 namespace spt {
 namespace {
+
+// It names a file.
+bool is_file_name(const std::string& name) {
+  constexpr size_t kLongest = 100;
+  const auto is_plain = [](unsigned char c) { return std::isalnum(c) != 0 || c == '_' || c == '-' || c == '.'; };
+  return !name.empty() && name.size() <= kLongest && name[0] != '.' && std::all_of(name.begin(), name.end(), is_plain);
+}
 
 // Calls `use`; what it refuses is an error of `key`.
 template <class F>
@@ -26,8 +36,9 @@ void Task::validate(std::vector<std::string>& errors) const {
   const auto require = [&](bool holds, const char* message) {
     if (!holds) errors.emplace_back(message);
   };
-  if (name.empty() || name.find('/') != std::string::npos)
-    errors.push_back("name is '" + name + "', must be a word without /");
+  if (!is_file_name(name))
+    errors.push_back(
+        fmt::format("name is '{}', must be 1 to 100 letters, digits, _, - and points, no point first", name));
   if (kind == TaskKind::kPerplexity) return;
   require(!prompt.empty(), "prompt is missing: what is asked, e.g. \"{question}\"");
   check("prompt", errors, [&] { FieldText{prompt}; });
