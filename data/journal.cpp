@@ -73,8 +73,8 @@ std::string differing_keys(const json& header, const json& source) {
   return differs;
 }
 
-Journal::Journal(fs::path path, const JournalKind& kind, const json& source, const json& notes, bool replace)
-    : path_(std::move(path)), kind_(kind), last_sync_(std::chrono::steady_clock::now()) {
+Journal::Journal(fs::path path, JournalKind kind, const json& source, const json& notes, bool replace)
+    : path_(std::move(path)), kind_(std::move(kind)), last_sync_(std::chrono::steady_clock::now()) {
   try {
     while (!open_locked()) close(descriptor_);
     open_content(source, notes, replace);
@@ -92,8 +92,7 @@ bool Journal::open_locked() {
     if (errno != EWOULDBLOCK) fail("locking");
     throw BadInput(fmt::format("{}: another process writes it: wait for it, or choose another --out", path_.string()));
   }
-  struct stat locked {
-  }, named{};
+  struct stat locked = {}, named = {};
   return fstat(descriptor_, &locked) == 0 && stat(path_.c_str(), &named) == 0 && locked.st_ino == named.st_ino &&
          locked.st_dev == named.st_dev;
 }
@@ -109,9 +108,9 @@ void Journal::open_content(const json& source, const json& notes, bool replace) 
   content_ = read_journal(path_, kind_);
   const json header = header_of(kind_, source, notes);
   // A first line without its end must be the beginning of ours: nobody's file is cut by mistake.
-  if (content_.header.is_null() && !header.dump().starts_with(content_.rest))
+  if (!content_.header && !header.dump().starts_with(content_.rest))
     refuse_journal_line(path_, kind_, 1, "no first line");
-  const std::string differs = content_.answers.empty() ? "" : differing_keys(content_.header, source);
+  const std::string differs = content_.answers.empty() ? "" : differing_keys(*content_.header, source);
   if (!differs.empty() && !replace)
     throw BadInput(fmt::format("{}: holds {} answers of another {} (what differs: {}): {}", path_.string(),
                                content_.answers.size(), kind_.work, differs, kind_.way_out));

@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -34,7 +35,7 @@ struct JournalLine {
 };
 
 struct JournalContent {
-  nlohmann::json header;  // null where the file has no whole line
+  std::optional<nlohmann::json> header;  // none where the file has no whole line
   std::vector<JournalLine> answers;
   std::set<std::string> written;
   size_t whole = 0;  // bytes up to the last line end
@@ -52,8 +53,8 @@ class Journal {
   // Opens or makes it. `source`: an object with what the answers depend on; `notes`: one with what else is to stand in
   // a new header. Throws BadInput: another process has it open, a line is broken, or it holds answers of another source
   // and `replace` is false (with the way out); a journal without answers belongs to nobody.
-  Journal(std::filesystem::path path, const JournalKind& kind, const nlohmann::json& source,
-          const nlohmann::json& notes, bool replace);
+  Journal(std::filesystem::path path, JournalKind kind, const nlohmann::json& source, const nlohmann::json& notes,
+          bool replace);
   // Leaves no file behind that holds no answer.
   ~Journal();
   Journal(const Journal&) = delete;
@@ -61,7 +62,7 @@ class Journal {
 
   // Found when it was opened, in the order they came.
   const std::vector<JournalLine>& found() const { return content_.answers; }
-  const nlohmann::json& header() const { return content_.header; }
+  const nlohmann::json& header() const { return *content_.header; }
   void append(const nlohmann::json& answer);
   void append_written(const std::vector<std::string>& sha256s);  // and syncs
   bool has_written(const std::string& sha256) const { return content_.written.contains(sha256); }

@@ -17,7 +17,7 @@ if not BROWSER_PYTHON.is_file() or CHROMIUM is None:
     sys.exit(0)
 if Path(sys.prefix) != BROWSER_PYTHON.parents[1]:
     os.execv(BROWSER_PYTHON, [str(BROWSER_PYTHON), *sys.argv])
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 from made_runs import HOSTILE, main as make_all, make_evaluation, make_judgement, make_run
 from runs import PROGRAM, JobTest
 
@@ -100,14 +100,13 @@ class PageTest(JobTest):
         self.assertEqual(page.locator(".sample").count(), 10)
         page.keyboard.press("/")
         page.keyboard.type("gsm8k-00017")
-        page.wait_for_function("document.querySelectorAll('.sample').length === 1")
-        self.assertEqual(count.inner_text(), "1 of 55 samples, page 1 of 1")
+        expect(count).to_have_text("1 of 55 samples, page 1 of 1", timeout=60_000)
         self.assertEqual(page.locator(".sample mark").first.inner_text(), "gsm8k-00017")
         sample = page.locator(".sample").inner_text()
         self.assertIn(samples[0][17]["prompt"], sample)
         self.assertIn(samples[1][17]["answer"], sample)
         page.locator("#sample-search").fill("")
-        page.wait_for_function("document.querySelectorAll('.sample').length === 10")
+        expect(count).to_have_text("55 of 55 samples, page 1 of 6", timeout=60_000)
         page.keyboard.press("Escape")
         page.keyboard.press("ArrowRight")
         self.assertEqual(count.inner_text(), "55 of 55 samples, page 2 of 6")

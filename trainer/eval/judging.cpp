@@ -62,7 +62,7 @@ JournalContent read_record(const fs::path& folder) {
   if (!has_record(folder))
     throw BadInput(fmt::format("{}: no such file: {} holds no judging", record_file(folder).string(), folder.string()));
   JournalContent content = read_journal(record_file(folder), kind());
-  if (content.header.is_null()) refuse_journal_line(record_file(folder), kind(), 1, "no first line");
+  if (!content.header) refuse_journal_line(record_file(folder), kind(), 1, "no first line");
   return content;
 }
 
@@ -74,7 +74,7 @@ bool has_record(const fs::path& folder) {
 }
 
 RecordHeader read_record_header(const fs::path& folder) {
-  return header_of(read_record(folder).header, folder);
+  return header_of(*read_record(folder).header, folder);
 }
 
 Judging::Judging(JudgingOptions options, const Judge& judge)
@@ -110,10 +110,10 @@ json Judging::source(const JudgeModel& model) const {
 
 void Judging::take_record(const fs::path& folder, const JudgeModel& model) {
   const JournalContent content = read_record(folder);
-  if (const std::string differs = differing_keys(content.header, source(model)); !differs.empty())
+  if (const std::string differs = differing_keys(*content.header, source(model)); !differs.empty())
     throw BadInput(fmt::format("{}: is of another judging (what differs: {}): {}", record_file(folder).string(),
                                differs, kind().way_out));
-  model_ = header_of(content.header, folder).model;
+  model_ = header_of(*content.header, folder).model;
   take_lines(record_file(folder), content.answers);
 }
 

@@ -91,26 +91,24 @@ SPT_CLONES void rms_norm_backward(const float* __restrict g, const float* __rest
 
 namespace {
 
-// Of a large negative x the exponential would be infinite, and the reciprocal that the compiler may use for a division
-// makes NaN of that.
-[[gnu::always_inline]] inline float sigmoid_of(float x) {
+// exp(−x), as far as 1 + it is finite: the reciprocal that the compiler may use for a division makes NaN of infinity.
+[[gnu::always_inline]] inline float exp_of_minus(float x) {
   constexpr float kLargest = 87;
-  return 1.0f / (1.0f + std::exp(std::min(-x, kLargest)));
+  return std::exp(std::min(-x, kLargest));
 }
 
 }  // namespace
 
 SPT_CLONES void swiglu(const float* __restrict gate, const float* __restrict up, float* __restrict out, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) out[i] = gate[i] * sigmoid_of(gate[i]) * up[i];
+  for (int64_t i = 0; i < n; ++i) out[i] = gate[i] / (1.0f + exp_of_minus(gate[i])) * up[i];
 }
 
 SPT_CLONES void swiglu_backward(const float* __restrict g, const float* __restrict gate, const float* __restrict up,
                                 float* __restrict dgate, float* __restrict dup, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
-    const float sigmoid = sigmoid_of(gate[i]);
-    const float silu = gate[i] * sigmoid;
+    const float e = exp_of_minus(gate[i]), sigmoid = 1.0f / (1.0f + e), silu = gate[i] * sigmoid;
     dup[i] = g[i] * silu;
-    dgate[i] = g[i] * up[i] * (sigmoid + silu * (1.0f - sigmoid));
+    dgate[i] = g[i] * up[i] * (sigmoid + silu * (e * sigmoid));  // 1 − sigmoid would be its rounding error
   }
 }
 
