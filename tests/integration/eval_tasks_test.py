@@ -198,6 +198,23 @@ class EvalTasksTest(JobTest):
         self.spt(*self.arguments("part", *long))
         self.assert_same(whole, self.read("part"))
 
+    def test_the_answer_has_its_tokens_behind_the_role(self):
+        sums = f"eval.tasks=[{self.shared}/sums.yaml]"
+        self.spt(*self.arguments("short", sums, "eval.max_new_tokens=8", "eval.template=spt"))
+        self.spt(*self.arguments("long", sums, "eval.max_new_tokens=60", "eval.template=spt"))
+        read = lambda name: [json.loads(line) for line in (self.folder / name / "samples/sums.jsonl").read_text().splitlines()]
+        with_role = 0
+        for short, long in zip(read("short"), read("long")):
+            if short["role"] is None or long["role"] is None:
+                continue
+            with_role += 1
+            self.assertEqual(short["role"], long["role"])
+            self.assertTrue(long["answer"].startswith(short["answer"]) or long["answer"] == short["answer"])
+            if short["cut"] and long["cut"]:
+                self.assertEqual(long["tokens"] - short["tokens"], 60 - 8)
+        if with_role == 0:
+            self.skipTest("this model wrote no role")
+
     def test_a_finished_evaluation_is_left_as_it_is_and_another_refused(self):
         overrides = [f"eval.tasks=[{self.shared}/picks.yaml]"]
         self.spt(*self.arguments("out", *overrides))

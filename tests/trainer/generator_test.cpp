@@ -194,6 +194,24 @@ TEST_P(Generation, FollowUps_GoOnAsIfTheWholeTextHadBeenThePrompt) {
            [&](size_t, const Continuation& continuation) { EXPECT_EQ(continuation.ids, made[2]); });
 }
 
+// Who is told so does not ask for more, and no sequence is lost.
+TEST_P(Generation, WhereNoPositionIsLeft_TheContinuationIsFull) {
+  const std::vector<int32_t> prompt = ids(model_.config().max_positions - 2, 7);
+  bool begun = false;
+  int ended = 0;
+  generate(model_, -1, {}, {2},
+           {[&](bool) -> std::optional<Prompt> {
+              return std::exchange(begun, true) ? std::nullopt : std::optional(Prompt{prompt, 0});
+            },
+            [&](const Prompt&, const Continuation& made) -> std::optional<FollowUp> {
+              EXPECT_TRUE(made.full);
+              EXPECT_EQ(made.ids.size(), 2U);
+              ++ended;
+              return std::nullopt;
+            }});
+  EXPECT_EQ(ended, 1);
+}
+
 TEST_P(Generation, Stop_EndsWithoutFinishing) {
   int steps = 0, ended = 0;
   generate(model_, -1, {}, {1},
