@@ -39,7 +39,7 @@ bool is_unchanged(const fs::path& path, const std::string& hash) {
 std::string foreign_file(const fs::path& folder) {
   const std::map<std::string, std::string> ours = earlier_files(folder);
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    const std::string name = entry.path().lexically_relative(folder).string();
+    std::string name = entry.path().lexically_relative(folder).string();
     if (entry.is_directory() && !entry.is_symlink() && name == "tables") continue;
     if (name == kList && !ours.empty()) continue;
     const auto known = ours.find(name);

@@ -73,9 +73,10 @@ Cell steps_of(const TrainingFacts& training) {
 }
 
 Cell last_valid_loss(const TrainingFacts& training) {
-  for (auto row = training.rows.rbegin(); row != training.rows.rend(); ++row)
-    if (row->valid_loss) return *row->valid_loss;
-  return {};
+  Cell last;
+  for (const MetricsRow& row : training.rows)
+    if (row.valid_loss) last = *row.valid_loss;
+  return last;
 }
 
 const RunFact kRunFacts[] = {

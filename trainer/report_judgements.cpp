@@ -55,7 +55,7 @@ JudgedTask task_of(const std::string& name, const json& value) {
 ReportJudgement read_judgement(const fs::path& file) try {
   const json object = parse_json_object(read_file(file), file.string());
   if (object.value("format", "") != "spt-judgement")
-    throw BadInput(fmt::format("{}: is not what spt judge writes: no \"format\": \"spt-judgement\"", file.string()));
+    throw BadInput(fmt::format(R"({}: is not what spt judge writes: no "format": "spt-judgement")", file.string()));
   if (const auto version = object.at("version").get<int64_t>(); version > kVersion)
     throw BadInput(fmt::format("{}: is of version {}, this program reads up to {}; use a newer spt", file.string(),
                                version, kVersion));

@@ -14,6 +14,7 @@
 
 namespace spt {
 
+// NOLINTNEXTLINE(bugprone-exception-escape): moving a nlohmann::json only asserts
 struct TrainingFacts {
   nlohmann::ordered_json config;    // by dotted key (trainer/typed_config.h); null without config.yaml
   nlohmann::json manifest;          // null without manifest.json
@@ -33,6 +34,7 @@ struct ReportRun {
   std::optional<TrainingFacts> training;
 };
 
+// NOLINTNEXTLINE(bugprone-exception-escape): as TrainingFacts
 struct EvaluationFacts {
   std::filesystem::path path;
   size_t run = 0;

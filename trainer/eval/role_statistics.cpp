@@ -35,7 +35,7 @@ std::string expert_of(std::string_view role) {
   // A point inside a word ("Ph.D", "node.js") ends nothing.
   for (size_t i = 0; i < phrase.size(); ++i) {
     const bool is_inner_point = phrase[i] == '.' && i + 1 < phrase.size() &&
-                                kSpaces.find(phrase[i + 1]) == kSpaces.npos && phrase[i + 1] != '\n';
+                                kSpaces.find(phrase[i + 1]) == std::string_view::npos && phrase[i + 1] != '\n';
     if (std::string_view(".,;:()!?\n").find(phrase[i]) == std::string_view::npos || is_inner_point) continue;
     phrase.resize(i);
   }
