@@ -199,21 +199,20 @@ class EvalTasksTest(JobTest):
         self.assert_same(whole, self.read("part"))
 
     def test_the_answer_has_its_tokens_behind_the_role(self):
-        sums = f"eval.tasks=[{self.shared}/sums.yaml]"
-        self.spt(*self.arguments("short", sums, "eval.max_new_tokens=8", "eval.template=spt"))
-        self.spt(*self.arguments("long", sums, "eval.max_new_tokens=60", "eval.template=spt"))
-        read = lambda name: [json.loads(line) for line in (self.folder / name / "samples/sums.jsonl").read_text().splitlines()]
-        with_role = 0
-        for short, long in zip(read("short"), read("long")):
-            if short["role"] is None or long["role"] is None:
-                continue
-            with_role += 1
-            self.assertEqual(short["role"], long["role"])
-            self.assertTrue(long["answer"].startswith(short["answer"]) or long["answer"] == short["answer"])
-            if short["cut"] and long["cut"]:
-                self.assertEqual(long["tokens"] - short["tokens"], 60 - 8)
-        if with_role == 0:
-            self.skipTest("this model wrote no role")
+        records = sample_records(self.folder / "two.jsonl", 2)  # few enough to be learnt by heart
+        corpus = make_corpus(self.folder / "two.h5", self.shared / "model", records)
+        self.spt("train", self.shared / "train.yaml", f"model.path={self.shared}/model", "model.init=random", f"data.train={corpus}",
+                 f"run.dir={self.folder}/run", "train.steps=200", "train.batch_examples=2", "optimizer.lr=1e-2")
+        model = self.folder / "run/checkpoints/step-000200/hf"
+        (self.folder / "say.yaml").write_text("name: say\nkind: open\ndata: {path: two.jsonl}\nprompt: \"{conversations.0}\"\n")
+        tokens = {}
+        for count in 8, 11:  # more than the role's beginning has, fewer than the role
+            self.spt(*self.arguments(f"n{count}", f"eval.tasks=[{self.folder}/say.yaml]", f"eval.data.root={self.folder}", f"model.path={model}",
+                                     f"eval.max_new_tokens={count}"))
+            samples = [json.loads(line) for line in (self.folder / f"n{count}/samples/say.jsonl").read_text().splitlines()]
+            self.assertTrue(all(sample["role"] and sample["cut"] for sample in samples), samples)
+            tokens[count] = [sample["tokens"] for sample in samples]
+        self.assertEqual([few + 3 for few in tokens[8]], tokens[11])
 
     def test_a_finished_evaluation_is_left_as_it_is_and_another_refused(self):
         overrides = [f"eval.tasks=[{self.shared}/picks.yaml]"]
