@@ -53,7 +53,7 @@ bool ChatModel::writes_roles() const {
 }
 
 void ChatModel::load() {
-  model.allocate(*mesh.tp, {dtype()});
+  model.allocate(*mesh.tp, {.parameters = {.dtype = dtype()}});
   load_pretrained(model, folder_);
 }
 

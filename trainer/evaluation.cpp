@@ -76,7 +76,7 @@ class Evaluation {
       spdlog::info("{} of {} items were measured before", known_.size(), inputs_.items.size());
 
     watch_collectives(config_.run.collective_timeout_s, "run.collective_timeout_s");
-    model_.allocate(*mesh_.tp, {dtype_});
+    model_.allocate(*mesh_.tp, {.parameters = {.dtype = dtype_}});
     load_pretrained(model_, config_.model.path);
     if (config_.eval.deterministic) make_deterministic(model_);
     const Clock::time_point begin = Clock::now();

@@ -6,7 +6,6 @@
 #include <memory>
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -19,32 +18,35 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-// A stretch of one shard that lies in a rank's slice.
+// A stretch of one shard that a rank owns. Buckets hold whole parameters, so a shard has one at most.
 struct Piece {
   const Shard* shard;
   int64_t from, to;  // of the shard's local elements
-  int64_t at;        // where it begins in the slice
+  int64_t at;        // where it begins in the rank's state
 };
 
-std::vector<Piece> pieces_of(const Parameters& parameters, int64_t begin, int64_t end) {
+std::vector<Piece> pieces_of(const Parameters& parameters, const ZeroAdamW& optimizer) {
   std::vector<Piece> pieces;
   for (const Parameter& parameter : parameters.list())
     for (size_t i = 0; i < parameter.shards.size(); ++i) {
       const Shard& shard = parameter.shards[i];
       const int64_t start = parameter.offset + parameter.shard_offset(i);
-      const int64_t from = std::max<int64_t>(begin - start, 0), to = std::min(end - start, shard.numel());
-      if (from < to) pieces.push_back({&shard, from, to, start + from - begin});
+      for (const Owned& owned : optimizer.owned()) {
+        const int64_t from = std::max<int64_t>(owned.begin - start, 0);
+        const int64_t to = std::min(owned.begin + owned.length - start, shard.numel());
+        if (from < to) pieces.push_back({&shard, from, to, owned.at + start + from - owned.begin});
+      }
     }
   return pieces;
 }
 
 struct Part {
   const char* name;
-  at::Tensor slice;
+  AdamWState state;
 };
 std::vector<Part> parts_of(const ZeroAdamW& optimizer) {
-  std::vector<Part> parts{{"first_moment", optimizer.first_moment()}, {"second_moment", optimizer.second_moment()}};
-  if (optimizer.has_master()) parts.push_back({"master", optimizer.master()});
+  std::vector<Part> parts{{"first_moment", AdamWState::kFirstMoment}, {"second_moment", AdamWState::kSecondMoment}};
+  if (optimizer.has_master()) parts.push_back({"master", AdamWState::kMaster});
   return parts;
 }
 
@@ -103,10 +105,15 @@ std::vector<Segment> segments_of(const Parameters& parameters, int tp_size) {
   return segments;
 }
 
+std::unique_ptr<ZeroAdamW> make_optimizer(Parameters& parameters, const AdamWConfig& config, const Mesh& mesh) {
+  return std::make_unique<ZeroAdamW>(parameters.values(), parameters.buckets(),
+                                     segments_of(parameters, mesh.tp->size()), config, *mesh.dp, mesh.world);
+}
+
 void save_optimizer_state(const fs::path& folder, const Parameters& parameters, const ZeroAdamW& optimizer, int dp_rank,
                           int tp_rank) {
   json index = json::object();
-  std::vector<Piece> pieces = pieces_of(parameters, optimizer.begin(), optimizer.end());
+  std::vector<Piece> pieces = pieces_of(parameters, optimizer);
   std::erase_if(pieces, [&](const Piece& piece) { return piece.shard->replicated() && tp_rank != 0; });
   for (const Piece& piece : pieces)
     index[piece.shard->name] = {piece.shard->dim, piece.shard->begin, piece.shard->end, piece.from, piece.to};
@@ -118,7 +125,7 @@ void save_optimizer_state(const fs::path& folder, const Parameters& parameters, 
   SafetensorsWriter writer(folder / fmt::format("dp-{:04}-tp-{:04}.safetensors", dp_rank, tp_rank), entries,
                            {{"format", "spt-optimizer"}, {"pieces", index.dump()}});
   for (const Part& part : parts)
-    for (const Piece& piece : pieces) writer.write(part.slice.narrow(0, piece.at, piece.to - piece.from).cpu());
+    for (const Piece& piece : pieces) writer.write(optimizer.state(part.state, piece.at, piece.to - piece.from).cpu());
   writer.commit();
 }
 
@@ -142,11 +149,10 @@ void load_optimizer_state(const fs::path& folder, const Parameters& parameters, 
   }
 
   for (const Part& part : parts_of(optimizer)) {
-    // On a GPU the slice is assembled on the host.
-    at::Tensor slice = part.slice.is_cpu() ? part.slice : at::zeros(part.slice.sizes(), at::kFloat);
-    for (const Piece& piece : pieces_of(parameters, optimizer.begin(), optimizer.end())) {
+    for (const Piece& piece : pieces_of(parameters, optimizer)) {
       const std::vector<Run> wanted = runs_of(*piece.shard, piece.from, piece.to);
-      float* out = slice.data_ptr<float>() + piece.at;
+      const at::Tensor elements = at::empty({piece.to - piece.from}, at::kFloat);
+      float* out = elements.data_ptr<float>();
       int64_t filled = 0;
       const auto [first, last] = stored.equal_range(piece.shard->name);
       for (auto candidate = first; candidate != last; ++candidate) {
@@ -162,8 +168,8 @@ void load_optimizer_state(const fs::path& folder, const Parameters& parameters, 
       if (filled != piece.to - piece.from)
         throw BadInput(fmt::format("{}: {} of {} has {} of {} elements", folder.string(), part.name, piece.shard->name,
                                    filled, piece.to - piece.from));
+      optimizer.set_state(part.state, piece.at, elements);
     }
-    if (!part.slice.is_cpu()) at::Tensor(part.slice).copy_(slice);
   }
 }
 

@@ -1,7 +1,7 @@
 // The optimizer's state in a checkpoint: optimizer/dp-DDDD-tp-TTTT.safetensors, one file a rank, loadable on any dp ×
 // tp.
 //
-// A rank's slice of the flat buffers is cut into pieces, one a checkpoint tensor. Each piece is stored as
+// What a rank owns of the flat buffers is cut into pieces, one a checkpoint tensor. Each piece is stored as
 // "first_moment/NAME", "second_moment/NAME" and, unless the weights are fp32, "master/NAME": 1-d fp32. The file's
 // metadata "pieces" is a JSON object NAME → [dim, begin, end, from, to]: elements [from, to) of the row-major tp part
 // that is [begin, end) of dim `dim` (−1: the whole tensor). What all tp ranks hold is stored by tp rank 0 alone.
@@ -9,8 +9,10 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <vector>
 
+#include "dist/mesh.h"
 #include "dist/shard.h"
 #include "trainer/model/parameters.h"
 #include "trainer/optim/zero_adamw.h"
@@ -27,10 +29,13 @@ std::vector<Run> runs_of(const Shard& shard, int64_t from, int64_t to);
 // The stretches of the flat buffers for ZeroAdamW: decay on matrices, replicated ones weigh 1/tp_size in the norm.
 std::vector<Segment> segments_of(const Parameters& parameters, int tp_size);
 
+// The optimizer of an allocated model.
+std::unique_ptr<ZeroAdamW> make_optimizer(Parameters& parameters, const AdamWConfig& config, const Mesh& mesh);
+
 // Writes this rank's file into `folder`.
 void save_optimizer_state(const std::filesystem::path& folder, const Parameters& parameters, const ZeroAdamW& optimizer,
                           int dp_rank, int tp_rank);
-// Fills this rank's slice from the files of `folder`, whatever layout wrote them. Throws BadInput naming the tensor
+// Fills this rank's state from the files of `folder`, whatever layout wrote them. Throws BadInput naming the tensor
 // when a part of it is nowhere.
 void load_optimizer_state(const std::filesystem::path& folder, const Parameters& parameters, ZeroAdamW& optimizer);
 

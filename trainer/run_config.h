@@ -62,7 +62,7 @@ struct ModelSection {
     f("path", path, "Hugging Face folder: config.json, tokenizer, safetensors");
     f("init", init, "pretrained (weights from model.path) or random");
     f("dtype", dtype, "fp32 or bf16 (with fp32 master weights); auto: fp32 on the CPU, bf16 on a GPU");
-    f("recompute", recompute, "block: keep each block's input only and run it again in the backward pass");
+    f("recompute", recompute, "what a backward pass runs again: none, attention (norm, q, k, v), or each whole block");
   }
   void validate(std::vector<std::string>& errors) const;
 };

@@ -207,13 +207,15 @@ void Trainer::require_same_inputs(const fs::path& hf) const {
 }
 
 void Trainer::load(std::optional<int64_t> checkpoint) {
-  // Slices of equal length over dp, each beginning on a full cache line.
-  constexpr int64_t kSliceMultiple = 64;
+  // What a rank owns of a bucket begins on a full cache line.
+  constexpr int64_t kMultiple = 64;
   const at::ScalarType dtype = scalar_type(config_.model.dtype, runtime_.device());
-  model_.allocate(*mesh_.tp, {dtype, true, mesh_.dp->size() * kSliceMultiple, config_.model.recompute});
-  optimizer_ = std::make_unique<ZeroAdamW>(model_.parameters().values(), model_.parameters().grads(),
-                                           segments_of(model_.parameters(), mesh_.tp->size()), config_.optimizer,
-                                           *mesh_.dp, mesh_.world);
+  const at::ScalarType grad_dtype = config_.optimizer.grad_dtype == GradDtype::kFp32 ? at::kFloat : at::kBFloat16;
+  model_.allocate(*mesh_.tp,
+                  {{dtype, grad_dtype, mesh_.dp->size() * kMultiple, shards_gradients()}, config_.model.recompute});
+  gradients_ = std::make_unique<Gradients>(model_.parameters(), *mesh_.dp);
+  if (shards_gradients()) model_.on_bucket_complete([this](size_t bucket) { gradients_->bucket_complete(bucket); });
+  optimizer_ = make_optimizer(model_.parameters(), config_.optimizer, mesh_);
   if (!checkpoint) {
     if (config_.model.init == Init::kRandom)
       init_random(model_, config_.run.seed);
@@ -269,23 +271,32 @@ MetricsRow Trainer::step(int64_t step) {
     trained += batch.trained_tokens();
     tokens += batch.ids.numel();
   }
+  const auto passes = static_cast<int64_t>(batches.size());
   at::Tensor sums = at::tensor({trained, tokens}, at::kLong).to(runtime_.device());
   mesh_.dp->all_reduce(sums);  // 2 count trained tokens over dp
   sums = sums.cpu();
+  at::Tensor most_passes = at::full({}, passes, sums.options().device(runtime_.device()));
+  if (shards_gradients()) mesh_.dp->all_reduce(most_passes, Reduce::kMax);
   row.trained_tokens = sums[0].item<int64_t>();
   row.tokens = sums[1].item<int64_t>();
 
   const double scale = 1.0 / static_cast<double>(row.trained_tokens);
   at::Tensor loss = at::zeros({}, at::TensorOptions(runtime_.device()).dtype(at::kDouble));
   for (const Batch& batch : batches) {  // 3 forward and backward
-    if (batch.trained_tokens() == 0) continue;
+    if (batch.trained_tokens() == 0) {
+      gradients_->skip_pass();
+      continue;
+    }
     const at::Tensor sum = model_.loss_sum(batch, scale);
     backward(sum, scale);
     loss += sum.detach();
   }
+  for (int64_t pass = passes; pass < most_passes.item<int64_t>(); ++pass) gradients_->skip_pass();
+  gradients_->finish();
   mesh_.dp->all_reduce(loss);
   row.lr = learning_rate(config_.schedule, config_.optimizer.lr, step, inputs_.total_steps);
-  row.grad_norm = optimizer_->step(row.lr).item<double>();  // 4 update
+  row.grad_norm = optimizer_->step(row.lr, gradients_->owned()).item<double>();  // 4 update
+  gradients_->clear();
   row.loss = loss.item<double>() * scale;
   if (!std::isfinite(row.loss) || !std::isfinite(row.grad_norm))
     throw Failure(fmt::format(

@@ -11,6 +11,7 @@
 #include "data/read_ahead.h"
 #include "dist/mesh.h"
 #include "trainer/checkpoint.h"
+#include "trainer/gradients.h"
 #include "trainer/metrics.h"
 #include "trainer/model/causal_lm.h"
 #include "trainer/optim/zero_adamw.h"
@@ -47,7 +48,8 @@ class Trainer {
   void load(std::optional<int64_t> checkpoint);  // weights and optimizer: new ones, or those of this step
   void open_records(int64_t done);               // rank 0 writes the configuration, manifest, metrics, events
   void record(const MetricsRow& row);
-  MetricsRow step(int64_t step);                        // from 0
+  MetricsRow step(int64_t step);  // from 0
+  bool shards_gradients() const { return config_.optimizer.zero == ZeroStage::kGradients; }
   std::vector<Batch> load_batches(int64_t step) const;  // on the thread of rows_
   void save(int64_t step);
   bool should_stop();  // collective: all ranks agree
@@ -60,6 +62,7 @@ class Trainer {
   Mesh mesh_;
   CheckpointStore checkpoints_;
   CausalLm model_;
+  std::unique_ptr<Gradients> gradients_;
   std::unique_ptr<ZeroAdamW> optimizer_;
   std::unique_ptr<ReadAhead<std::vector<Batch>>> rows_;  // of each step, read while the one before is trained on
   // On rank 0, while it runs:

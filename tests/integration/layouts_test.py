@@ -79,7 +79,13 @@ class MicroBatchesTest(Curves):
 
     def test_recomputing_blocks_gives_the_same_losses(self):
         self.check("model.recompute=block")
+        self.check("model.recompute=attention")
         self.check("model.recompute=block", "train.micro_batch_tokens=400", ranks=2, tp=2)
+
+    def test_gradients_cut_over_dp_give_the_same_losses(self):
+        self.check("optimizer.zero=2")
+        self.check("optimizer.zero=2", "train.micro_batch_tokens=400", ranks=2)
+        self.check("optimizer.zero=2", "model.recompute=block", ranks=4, tp=2)
 
 
 del Curves  # not a test by itself

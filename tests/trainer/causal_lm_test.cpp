@@ -6,6 +6,7 @@
 #include "tests/ranks.h"
 #include "tests/trainer/golden.h"
 #include "trainer/eval/generator.h"
+#include "trainer/gradients.h"
 #include "trainer/optim/schedule.h"
 #include "trainer/optim/zero_adamw.h"
 #include "trainer/optimizer_state.h"
@@ -18,11 +19,27 @@ class GoldenModel : public testing::TestWithParam<std::string> {
   // tp over all ranks.
   GoldenModel() : mesh_(job(), {.tp = job().size()}), golden_(GetParam()) {}
 
-  CausalLm make(Recompute recompute = Recompute::kNone, at::ScalarType dtype = at::kFloat) {
+  CausalLm make(Recompute recompute = Recompute::kNone, at::ScalarType dtype = at::kFloat,
+                at::ScalarType grad_dtype = at::kFloat, bool share_gradients = false) {
     CausalLm model(load_model_config(golden_folder(GetParam())), mesh_.place.tp_rank, mesh_.tp->size());
-    model.allocate(*mesh_.tp, {dtype, true, mesh_.dp->size() * 64, recompute});
+    model.allocate(*mesh_.tp, {{dtype, grad_dtype, mesh_.dp->size() * 64, share_gradients}, recompute});
     load_pretrained(model, golden_folder(GetParam()));
     return model;
+  }
+
+  // One backward pass: each weight's gradient, to `tolerance` of its largest element.
+  void check_gradients(CausalLm& model, double tolerance) {
+    const double scale = 1.0 / golden_.tensor("trained_count").item<double>();
+    backward(model.loss_sum(golden_.batch(), scale), scale);
+    for (const Parameter& parameter : model.parameters().list())
+      for (size_t i = 0; i < parameter.shards.size(); ++i) {
+        const Shard& shard = parameter.shards[i];
+        if (shard.numel() == 0) continue;
+        at::Tensor expected = golden_.tensor("grad." + shard.name);
+        const double largest = expected.abs().max().item<double>();
+        if (!shard.replicated()) expected = expected.narrow(shard.dim, shard.begin, shard.end - shard.begin);
+        EXPECT_LT(distance(parameter.part(i, parameter.grad), expected), tolerance * largest) << shard.name;
+      }
   }
 
   Mesh mesh_;
@@ -43,20 +60,15 @@ TEST_P(GoldenModel, LossSum_EqualsTransformersTo1e5Relative) {
 }
 
 TEST_P(GoldenModel, Gradients_EqualTransformersWithAndWithoutRecomputation) {
-  for (const Recompute recompute : {Recompute::kNone, Recompute::kBlock}) {
+  for (const Recompute recompute : {Recompute::kNone, Recompute::kAttention, Recompute::kBlock}) {
     CausalLm model = make(recompute);
-    const double scale = 1.0 / golden_.tensor("trained_count").item<double>();
-    backward(model.loss_sum(golden_.batch(), scale), scale);
-    for (const Parameter& parameter : model.parameters().list())
-      for (size_t i = 0; i < parameter.shards.size(); ++i) {
-        const Shard& shard = parameter.shards[i];
-        if (shard.numel() == 0) continue;
-        at::Tensor expected = golden_.tensor("grad." + shard.name);
-        const double largest = expected.abs().max().item<double>();
-        if (!shard.replicated()) expected = expected.narrow(shard.dim, shard.begin, shard.end - shard.begin);
-        EXPECT_LT(distance(parameter.part(i, parameter.grad), expected), 1e-4 * largest) << shard.name;
-      }
+    check_gradients(model, 1e-4);
   }
+}
+
+TEST_P(GoldenModel, GradientsInBf16_AreRoundedOnceOrTwice) {
+  CausalLm model = make(Recompute::kNone, at::kFloat, at::kBFloat16);
+  check_gradients(model, 1.0 / 128);  // of the largest, whose spacing is 1/256 to 1/128
 }
 
 TEST_P(GoldenModel, TenSteps_FollowTransformersTo1e4Relative) {
@@ -65,8 +77,8 @@ TEST_P(GoldenModel, TenSteps_FollowTransformersTo1e4Relative) {
   adamw.lr = 1e-3;
   ScheduleConfig schedule;
   schedule.final_lr = 1e-4;
-  ZeroAdamW optimizer(model.parameters().values(), model.parameters().grads(),
-                      segments_of(model.parameters(), mesh_.tp->size()), adamw, *mesh_.dp, mesh_.world);
+  Gradients gradients(model.parameters(), *mesh_.dp);
+  const auto optimizer = make_optimizer(model.parameters(), adamw, mesh_);
   const at::Tensor losses = golden_.tensor("losses"), norms = golden_.tensor("grad_norms"),
                    rates = golden_.tensor("lrs");
   for (int64_t step = 0; step < 10; ++step) {
@@ -76,7 +88,8 @@ TEST_P(GoldenModel, TenSteps_FollowTransformersTo1e4Relative) {
     backward(sum, 1 / count);
     const double rate = learning_rate(schedule, adamw.lr, step, 10);
     EXPECT_NEAR(rate, rates[step].item<double>(), 1e-6 * rate) << "step " << step;
-    const double norm = optimizer.step(rate).item<double>();
+    const double norm = optimizer->step(rate, gradients.owned()).item<double>();
+    gradients.clear();
     const double loss = losses[step].item<double>(), expected_norm = norms[step].item<double>();
     EXPECT_NEAR(sum.item<double>() / count, loss, 1e-4 * loss) << "step " << step;
     EXPECT_NEAR(norm, expected_norm, 1e-3 * expected_norm) << "step " << step;

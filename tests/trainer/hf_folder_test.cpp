@@ -94,7 +94,7 @@ TEST(SaveWeights, OfAnyTp_AreTheBitsThatWereLoaded) {
     Mesh mesh(job(), {.tp = job().size()});
     const ModelConfig config = load_model_config(golden_folder(name));
     CausalLm model(config, mesh.place.tp_rank, mesh.tp->size());
-    model.allocate(*mesh.tp, {dtype});
+    model.allocate(*mesh.tp, {.parameters = {.dtype = dtype}});
     load_pretrained(model, golden_folder(name));
     save_weights(folder.path(), model, *mesh.tp, file_bytes);
     job().host_world().barrier();

@@ -138,7 +138,7 @@ TEST_P(Bf16Model, LossAndGradients_AreNearFp32s) {
   const double count = golden.tensor("trained_count").item<double>(), exact = golden.tensor("loss_sum").item<double>();
   for (const Recompute recompute : {Recompute::kNone, Recompute::kBlock}) {
     CausalLm model(load_model_config(golden_folder(GetParam().golden)), mesh.place.tp_rank, mesh.tp->size());
-    model.allocate(*mesh.tp, {at::kBFloat16, true, mesh.dp->size() * 64, recompute});
+    model.allocate(*mesh.tp, {{at::kBFloat16, at::kFloat, mesh.dp->size() * 64}, recompute});
     load_pretrained(model, golden_folder(GetParam().golden));
     const at::Tensor sum = model.loss_sum(golden.batch(), 1 / count);
     EXPECT_NEAR(sum.item<double>(), exact, 0.01 * exact);

@@ -14,7 +14,9 @@ namespace spt {
 namespace {
 
 constexpr int64_t kLength = 96;  // 1, 2, 3 and 4 ranks divide it
-const std::vector<Segment> kSegments = {{0, 40, true, 1.0}, {40, 45, false, 1.0}, {64, 90, true, 1.0}};
+const std::vector<Bucket> kBuckets = {{0, 24}, {24, 60}, {60, kLength}};
+const std::vector<Segment> kSegments = {
+    {0, 24, true, 1.0}, {24, 40, true, 1.0}, {40, 45, false, 1.0}, {64, 90, true, 1.0}};
 
 // Any numbers, the same on every rank.
 at::Tensor numbers(int64_t seed) {
@@ -28,6 +30,15 @@ at::Tensor gradient(int rank, int64_t step) {
   for (const Segment& s : kSegments)
     out.narrow(0, s.begin, s.end - s.begin).copy_(all.narrow(0, s.begin, s.end - s.begin));
   return out;
+}
+
+// What this rank owns of the sum over ranks.
+std::vector<at::Tensor> owned_gradients(const ZeroAdamW& optimizer, const Communicator& dp, int64_t step) {
+  at::Tensor sum = at::zeros({kLength}, at::kFloat);
+  for (int rank = 0; rank < dp.size(); ++rank) sum += gradient(rank, step).to(at::kFloat);
+  std::vector<at::Tensor> parts;
+  for (const Owned& owned : optimizer.owned()) parts.push_back(sum.narrow(0, owned.begin, owned.length));
+  return parts;
 }
 
 struct Reference {
@@ -63,25 +74,27 @@ class ZeroAdamWOverDp : public testing::TestWithParam<double> {  // the clipping
 };
 
 TEST_P(ZeroAdamWOverDp, Steps_AreTorchsWhateverTheNumberOfRanks) {
-  at::Tensor values = numbers(1).to(at::kFloat), grads = at::zeros({kLength}, at::kFloat);
-  ZeroAdamW optimizer(values, grads, kSegments, config_, *mesh_.dp, mesh_.world);
+  const at::Tensor values = numbers(1).to(at::kFloat);
+  ZeroAdamW optimizer(values, kBuckets, kSegments, config_, *mesh_.dp, mesh_.world);
   Reference reference;
   for (int64_t step = 0; step < 6; ++step) {
     const double lr = 1e-2 * static_cast<double>(6 - step);
-    grads.copy_(gradient(mesh_.dp->rank(), step));
-    const double norm = optimizer.step(lr).item<double>();
+    const double norm = optimizer.step(lr, owned_gradients(optimizer, *mesh_.dp, step)).item<double>();
     reference.step(config_, lr, step, mesh_.dp->size());
     EXPECT_NEAR(norm, reference.norm, 1e-6 * reference.norm);
     EXPECT_LT(distance(values, reference.p), 2e-6) << "step " << step;
-    EXPECT_EQ(grads.abs().max().item<float>(), 0) << "gradients begin anew";
   }
   EXPECT_EQ(optimizer.steps(), 6);
-  const int64_t length = optimizer.end() - optimizer.begin();
+  int64_t length = 0;
+  for (const Owned& owned : optimizer.owned()) {
+    const auto off = [&](AdamWState which, const at::Tensor& expected) {
+      return distance(optimizer.state(which, owned.at, owned.length), expected.narrow(0, owned.begin, owned.length));
+    };
+    EXPECT_LT(off(AdamWState::kFirstMoment, reference.m), 1e-6 * reference.norm);
+    EXPECT_LT(off(AdamWState::kSecondMoment, reference.v), 1e-6 * reference.norm);
+    length += owned.length;
+  }
   EXPECT_EQ(length, kLength / mesh_.dp->size());
-  EXPECT_LT(distance(optimizer.first_moment(), reference.m.narrow(0, optimizer.begin(), length)),
-            1e-6 * reference.norm);
-  EXPECT_LT(distance(optimizer.second_moment(), reference.v.narrow(0, optimizer.begin(), length)),
-            1e-6 * reference.norm);
 }
 
 INSTANTIATE_TEST_SUITE_P(Clip, ZeroAdamWOverDp, testing::Values(0.0, 1.0, 1e6), [](const auto& tested) {
@@ -90,38 +103,39 @@ INSTANTIATE_TEST_SUITE_P(Clip, ZeroAdamWOverDp, testing::Values(0.0, 1.0, 1e6), 
 
 TEST(ZeroAdamW, Bf16Values_FollowAnFp32Master) {
   Mesh mesh(job(), {});
-  at::Tensor values = numbers(1).to(at::kBFloat16), grads = at::zeros({kLength}, at::kFloat);
+  const at::Tensor values = numbers(1).to(at::kBFloat16);
   AdamWConfig config;
-  ZeroAdamW optimizer(values, grads, kSegments, config, *mesh.dp, mesh.world);
+  ZeroAdamW optimizer(values, kBuckets, kSegments, config, *mesh.dp, mesh.world);
   EXPECT_TRUE(optimizer.has_master());
   Reference reference;
   reference.p = values.to(at::kDouble);
   const at::Tensor start = values.clone();
   // Steps below bf16's resolution for most elements: only the master can add them up.
   for (int64_t step = 0; step < 30; ++step) {
-    grads.copy_(gradient(mesh.dp->rank(), step));
-    optimizer.step(3e-4);
+    optimizer.step(3e-4, owned_gradients(optimizer, *mesh.dp, step));
     reference.step(config, 3e-4, step, mesh.dp->size());
   }
-  const int64_t length = optimizer.end() - optimizer.begin();
-  EXPECT_LT(distance(optimizer.master(), reference.p.narrow(0, optimizer.begin(), length)), 5e-6);
-  EXPECT_EQ(distance(values.narrow(0, optimizer.begin(), length), optimizer.master().to(at::kBFloat16)), 0);
+  for (const Owned& owned : optimizer.owned()) {
+    const at::Tensor master = optimizer.state(AdamWState::kMaster, owned.at, owned.length);
+    EXPECT_LT(distance(master, reference.p.narrow(0, owned.begin, owned.length)), 5e-6);
+    EXPECT_EQ(distance(values.narrow(0, owned.begin, owned.length), master.to(at::kBFloat16)), 0);
+  }
   EXPECT_GT(distance(values, start), 1e-3);
 }
 
 TEST(ZeroAdamW, Fp32Values_AreTheirOwnMaster) {
   Mesh mesh(job(), {});
   at::Tensor values = numbers(1).to(at::kFloat);
-  ZeroAdamW optimizer(values, at::zeros({kLength}, at::kFloat), kSegments, {}, *mesh.dp, mesh.world);
+  ZeroAdamW optimizer(values, kBuckets, kSegments, {}, *mesh.dp, mesh.world);
   EXPECT_FALSE(optimizer.has_master());
 }
 
 TEST(ZeroAdamW, WhatEveryTpRankHolds_CountsOnceInTheNorm) {
   Mesh mesh(job(), {.tp = job().size()});
   const double tp = mesh.tp->size();
-  at::Tensor values = at::zeros({32}, at::kFloat), grads = at::ones({32}, at::kFloat);
-  ZeroAdamW optimizer(values, grads, {{0, 16, true, 1.0}, {16, 32, false, 1.0 / tp}}, {}, *mesh.dp, mesh.world);
-  EXPECT_NEAR(optimizer.step(1e-3).item<double>(), std::sqrt(16 * tp + 16), 1e-9);
+  ZeroAdamW optimizer(at::zeros({32}, at::kFloat), {{0, 32}}, {{0, 16, true, 1.0}, {16, 32, false, 1.0 / tp}}, {},
+                      *mesh.dp, mesh.world);
+  EXPECT_NEAR(optimizer.step(1e-3, {at::ones({32}, at::kFloat)}).item<double>(), std::sqrt(16 * tp + 16), 1e-9);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "dist/differentiable.h"
+#include "trainer/model/after_backward.h"
 #include "trainer/model/cross_entropy.h"
 #include "trainer/model/kernels/batch_invariant_mm.h"
 #include "trainer/model/layers.h"
@@ -45,6 +46,7 @@ CausalLm::CausalLm(const ModelConfig& config, int tp_rank, int tp_size) : config
   const int64_t vocab_rows = (config.vocab_size + tp_size - 1) / tp_size;
   const int64_t q = config.heads * config.head_dim, kv = config.kv_heads * config.head_dim,
                 mlp = config.intermediate_size;
+  parameters_.begin_bucket(false);
   embedding_ = &parameters_.add(
       {cut_vocabulary("model.embed_tokens.weight", config.vocab_size, width, tp_rank, tp_size)}, {vocab_rows, width});
   for (int64_t i = 0; i < config.layers; ++i) {
@@ -56,6 +58,7 @@ CausalLm::CausalLm(const ModelConfig& config, int tp_rank, int tp_size) : config
       return cut(prefix + name + ".weight", {width, in}, 1, tp_rank, tp_size);
     };
     Layer layer;
+    parameters_.begin_bucket(true);
     layer.attention_norm = &parameters_.add({whole(prefix + "input_layernorm.weight", {width})}, {width});
     layer.qkv =
         &parameters_.add({rows("self_attn.q_proj", q), rows("self_attn.k_proj", kv), rows("self_attn.v_proj", kv)},
@@ -67,6 +70,7 @@ CausalLm::CausalLm(const ModelConfig& config, int tp_rank, int tp_size) : config
     layer.down = &parameters_.add({columns("mlp.down_proj", mlp)}, {width, mlp / tp_size});
     layers_.push_back(layer);
   }
+  parameters_.begin_bucket(false);
   final_norm_ = &parameters_.add({whole("model.norm.weight", {width})}, {width});
   head_ = config.tied_embeddings
               ? embedding_
@@ -76,8 +80,8 @@ CausalLm::CausalLm(const ModelConfig& config, int tp_rank, int tp_size) : config
 
 void CausalLm::allocate(Communicator& tp, const Memory& memory) {
   tp_ = &tp;
-  memory_ = memory;
-  parameters_.allocate(tp.device(), memory.dtype, memory.gradients, memory.multiple);
+  recompute_ = memory.recompute;
+  parameters_.allocate(tp.device(), memory.parameters);
   rotary_.emplace_back(config_, tp.device());
 }
 
@@ -105,15 +109,27 @@ Layout CausalLm::layout_of(const at::Tensor& starts, std::span<KvCache* const> c
   return layout;
 }
 
-at::Tensor CausalLm::block(const Layer& layer, const at::Tensor& x, const Layout& layout,
+at::Tensor CausalLm::mixed(const Layer& layer, const at::Tensor& x, const Layout& layout,
                            std::span<KvCache* const> caches, int64_t index) {
   const at::Tensor qkv = product(copy_to(rms_norm(x, *layer.attention_norm, config_.rms_norm_eps), *tp_), *layer.qkv);
-  const at::Tensor mixed = !caches.empty()         ? cached_attention(qkv, layout, heads_, caches, index)
-                           : !layout.masks.empty() ? branched_attention(qkv, layout, heads_, index)
-                                                   : attention(qkv, layout, heads_);
-  const at::Tensor h = x + reduce_from(product(mixed, *layer.attention_out), *tp_);
+  if (!caches.empty()) return cached_attention(qkv, layout, heads_, caches, index);
+  if (!layout.masks.empty()) return branched_attention(qkv, layout, heads_, index);
+  return attention(qkv, layout, heads_);
+}
+
+at::Tensor CausalLm::block(const Layer& layer, const at::Tensor& x, const Layout& layout,
+                           std::span<KvCache* const> caches, int64_t index) {
+  const at::Tensor from_others =
+      recomputes(Recompute::kAttention, x)
+          ? recompute([this, &layer, layout](const at::Tensor& in) { return mixed(layer, in, layout, {}, 0); }, x)
+          : mixed(layer, x, layout, caches, index);
+  const at::Tensor h = x + reduce_from(product(from_others, *layer.attention_out), *tp_);
   const at::Tensor gate_up = product(copy_to(rms_norm(h, *layer.mlp_norm, config_.rms_norm_eps), *tp_), *layer.gate_up);
   return h + reduce_from(product(swiglu(gate_up), *layer.down), *tp_);
+}
+
+bool CausalLm::recomputes(Recompute what, const at::Tensor& x) const {
+  return recompute_ == what && at::GradMode::is_enabled() && x.requires_grad();
 }
 
 at::Tensor CausalLm::product(const at::Tensor& x, Parameter& weight) const {
@@ -148,15 +164,17 @@ at::Tensor CausalLm::hidden(const at::Tensor& ids, const std::vector<Branches>& 
 
 at::Tensor CausalLm::hidden(const at::Tensor& ids, const Layout& layout, std::span<KvCache* const> caches) {
   at::Tensor x = embedding(ids.to(tp_->device()), *embedding_, embedding_->shards[0].begin, *tp_);
-  const bool again = memory_.recompute == Recompute::kBlock && at::GradMode::is_enabled() && x.requires_grad();
+  const bool again = recomputes(Recompute::kBlock, x);
+  const bool watched = bucket_complete_ && at::GradMode::is_enabled() && x.requires_grad();
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
+    if (watched) x = after_backward(x, bucket_complete_, i + 1);  // block i is bucket i + 1
     if (again)
       x = recompute([this, &layer, layout](const at::Tensor& in) { return block(layer, in, layout, {}, 0); }, x);
     else
       x = block(layer, x, layout, caches, static_cast<int64_t>(i));
   }
-  return x;
+  return watched ? after_backward(x, bucket_complete_, layers_.size() + 1) : x;
 }
 
 at::Tensor CausalLm::loss_sum(const Batch& batch, double grad_scale) {

@@ -1,6 +1,7 @@
 // A Llama or Mistral decoder, cut over a tp group.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
 #include <utility>
@@ -16,9 +17,9 @@
 
 namespace spt {
 
-enum class Recompute { kNone, kBlock };
+enum class Recompute { kNone, kAttention, kBlock };
 inline std::vector<std::pair<std::string, Recompute>> enum_names(Recompute) {
-  return {{"none", Recompute::kNone}, {"block", Recompute::kBlock}};
+  return {{"none", Recompute::kNone}, {"attention", Recompute::kAttention}, {"block", Recompute::kBlock}};
 }
 
 class CausalLm {
@@ -26,14 +27,16 @@ class CausalLm {
   // Declares the parameters of rank tp_rank of tp_size; no memory yet. Throws BadInput when tp does not fit the model.
   CausalLm(const ModelConfig& config, int tp_rank, int tp_size);
 
-  // Binds the model to its group and device. `multiple`: see Parameters::allocate. `tp` must outlive the model.
+  // Binds the model to its group and device. `tp` must outlive the model.
   struct Memory {
-    at::ScalarType dtype = at::kFloat;
-    bool gradients = false;
-    int64_t multiple = 1;
+    Parameters::Memory parameters;
     Recompute recompute = Recompute::kNone;
   };
   void allocate(Communicator& tp, const Memory& memory);
+
+  // Calls f(bucket) in backward passes when a bucket's gradients of the pass are complete: the last bucket's first,
+  // that of the embedding (the first) never, since a pass ends with it.
+  void on_bucket_complete(std::function<void(size_t)> f) { bucket_complete_ = std::move(f); }
 
   // Without gradients: the bits of a row hang neither on the rows beside it nor on the number of threads.
   void set_batch_invariant(bool on) { batch_invariant_ = on; }
@@ -67,8 +70,11 @@ class CausalLm {
 
   Layout layout_of(const at::Tensor& starts, std::span<KvCache* const> caches) const;
   at::Tensor hidden(const at::Tensor& ids, const Layout& layout, std::span<KvCache* const> caches);
+  at::Tensor mixed(const Layer& layer, const at::Tensor& x, const Layout& layout, std::span<KvCache* const> caches,
+                   int64_t index);  // what the heads of this rank take from the tokens in front
   at::Tensor block(const Layer& layer, const at::Tensor& x, const Layout& layout, std::span<KvCache* const> caches,
                    int64_t index);
+  bool recomputes(Recompute what, const at::Tensor& x) const;
   at::Tensor product(const at::Tensor& x, Parameter& weight) const;  // linear, or batch_invariant_mm
 
   ModelConfig config_;
@@ -78,7 +84,8 @@ class CausalLm {
   Parameter* head_ = nullptr;  // the same as embedding_ when tied
   Parameter* final_norm_ = nullptr;
   std::vector<Layer> layers_;
-  Memory memory_;
+  Recompute recompute_ = Recompute::kNone;
+  std::function<void(size_t)> bucket_complete_;
   bool batch_invariant_ = false;
   Communicator* tp_ = nullptr;
   std::vector<Rotary> rotary_;  // one, once the device is known

@@ -56,11 +56,7 @@ struct CrossEntropyFunction : Function<CrossEntropyFunction> {
       const at::Tensor dlogits = logits.to(hidden.scalar_type());
       at::Tensor dh = dhidden.narrow(0, first, rows);
       at::mm_out(dh, dlogits, table);
-      at::Tensor gradient = weight.grad.narrow(0, 0, valid);
-      if (hidden.scalar_type() == at::kFloat)
-        gradient.addmm_(dlogits.t(), h);
-      else
-        gradient.add_(at::mm(dlogits.t(), h));
+      add_product(weight.grad.narrow(0, 0, valid), dlogits.t(), h);
     }
     if (with_gradients) ctx->save_for_backward({dhidden});
     return total;

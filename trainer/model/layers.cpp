@@ -32,10 +32,7 @@ struct LinearFunction : Function<LinearFunction> {
     Parameter& weight = kept(ctx);
     const at::Tensor x = ctx->get_saved_variables()[0];
     const at::Tensor g = grads[0].contiguous();
-    if (weight.value.scalar_type() == at::kFloat)
-      weight.grad.addmm_(g.t(), x);
-    else
-      weight.grad.add_(at::mm(g.t(), x));
+    add_product(weight.grad, g.t(), x);
     at::Tensor dx;
     if (ctx->needs_input_grad(0)) dx = at::mm(g, weight.value.detach());
     return {dx, at::Tensor(), at::Tensor()};
@@ -53,8 +50,11 @@ struct RmsNormFunction : Function<RmsNormFunction> {
   static tensor_list backward(AutogradContext* ctx, tensor_list grads) {
     Parameter& weight = kept(ctx);
     const auto saved = ctx->get_saved_variables();
-    return {rms_norm_backward(grads[0], saved[0], weight.value.detach(), saved[1], weight.grad), at::Tensor(),
-            at::Tensor(), at::Tensor()};
+    const bool in_place = weight.grad.scalar_type() == at::kFloat;
+    const at::Tensor dweight = in_place ? weight.grad : at::zeros_like(weight.grad, at::kFloat);
+    const at::Tensor dx = rms_norm_backward(grads[0], saved[0], weight.value.detach(), saved[1], dweight);
+    if (!in_place) weight.grad.add_(dweight);
+    return {dx, at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };
 
@@ -87,9 +87,10 @@ struct EmbeddingFunction : Function<EmbeddingFunction> {
   }
   static tensor_list backward(AutogradContext* ctx, tensor_list grads) {
     const auto saved = ctx->get_saved_variables();
-    at::Tensor g = grads[0].to(at::kFloat);
+    at::Tensor& gradient = kept(ctx).grad;
+    at::Tensor g = grads[0].to(gradient.scalar_type());
     if (saved[1].defined()) g = g.masked_fill(saved[1].logical_not().unsqueeze(-1), 0);
-    kept(ctx).grad.index_add_(0, saved[0], g);
+    gradient.index_add_(0, saved[0], g);
     return {at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };

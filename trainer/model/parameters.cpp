@@ -1,5 +1,9 @@
 #include "trainer/model/parameters.h"
 
+#include <algorithm>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
 
 namespace spt {
@@ -30,27 +34,59 @@ at::Tensor Parameter::part(size_t i, const at::Tensor& whole) const {
   return whole.flatten().narrow(0, shard_offset(i), shards[i].numel()).view(shards[i].local());
 }
 
+void Parameters::begin_bucket(bool transient) {
+  TORCH_INTERNAL_ASSERT(!values_.defined(), "buckets are declared before they are allocated");
+  declared_.push_back({list_.size(), transient});
+}
+
 Parameter& Parameters::add(std::vector<Shard> shards, std::vector<int64_t> shape) {
-  TORCH_INTERNAL_ASSERT(!values_.defined(), "parameters are declared before they are allocated");
+  TORCH_INTERNAL_ASSERT(!values_.defined() && !declared_.empty(), "parameters are declared before they are allocated");
   Parameter& parameter = list_.emplace_back();
   parameter.shards = std::move(shards);
   parameter.shape = std::move(shape);
-  parameter.offset = end_;
-  end_ += round_up(parameter.numel(), kAlignment);
   return parameter;
 }
 
-void Parameters::allocate(at::Device device, at::ScalarType dtype, bool with_gradients, int64_t multiple) {
-  const int64_t length = round_up(end_, multiple);
-  values_ = at::zeros({length}, at::TensorOptions(device).dtype(dtype));
-  if (with_gradients) grads_ = at::zeros({length}, at::TensorOptions(device).dtype(at::kFloat));
-  for (Parameter& parameter : list_) {
-    parameter.value = values_.narrow(0, parameter.offset, parameter.numel()).view(parameter.shape);
-    if (!with_gradients) continue;
-    parameter.grad = grads_.narrow(0, parameter.offset, parameter.numel()).view(parameter.shape);
-    // So that autograd records the operations of this parameter; they add to `grad` themselves.
-    parameter.value.requires_grad_(true);
+void Parameters::allocate(at::Device device, const Memory& memory) {
+  memory_ = memory;
+  int64_t end = 0, kept = 0, longest_shared = 0;
+  for (size_t bucket = 0; bucket < declared_.size(); ++bucket) {
+    const int64_t begin = end;
+    for (size_t i = declared_[bucket].first; i < end_of(bucket); ++i) {
+      list_[i].offset = end;
+      end += round_up(list_[i].numel(), kAlignment);
+    }
+    end = begin + round_up(end - begin, memory.multiple);
+    buckets_.push_back({begin, end});
+    if (keeps_gradients(bucket))
+      kept += end - begin;
+    else
+      longest_shared = std::max(longest_shared, end - begin);
   }
+  values_ = at::zeros({end}, at::TensorOptions(device).dtype(memory.dtype));
+  for (Parameter& parameter : list_)
+    parameter.value = values_.narrow(0, parameter.offset, parameter.numel()).view(parameter.shape);
+  if (memory.grad_dtype) allocate_gradients(kept, longest_shared);
+}
+
+void Parameters::allocate_gradients(int64_t kept, int64_t longest_shared) {
+  const at::Tensor memory = at::zeros({longest_shared + kept}, values_.options().dtype(*memory_.grad_dtype));
+  int64_t next = longest_shared;
+  for (size_t bucket = 0; bucket < buckets_.size(); ++bucket) {
+    const auto [begin, end] = buckets_[bucket];
+    grads_.push_back(memory.narrow(0, keeps_gradients(bucket) ? next : 0, end - begin));
+    if (keeps_gradients(bucket)) next += end - begin;
+    for (size_t i = declared_[bucket].first; i < end_of(bucket); ++i) {
+      Parameter& parameter = list_[i];
+      parameter.grad = grads_[bucket].narrow(0, parameter.offset - begin, parameter.numel()).view(parameter.shape);
+      // So that autograd records the operations of this parameter; they add to `grad` themselves.
+      parameter.value.requires_grad_(true);
+    }
+  }
+}
+
+size_t Parameters::end_of(size_t bucket) const {
+  return bucket + 1 < declared_.size() ? declared_[bucket + 1].first : list_.size();
 }
 
 int64_t Parameters::numel() const {
@@ -58,6 +94,13 @@ int64_t Parameters::numel() const {
   for (const Parameter& parameter : list_)
     for (const Shard& shard : parameter.shards) n += shard.numel();
   return n;
+}
+
+void add_product(at::Tensor gradient, const at::Tensor& a, const at::Tensor& b) {
+  if (gradient.scalar_type() == a.scalar_type())
+    gradient.addmm_(a, b);
+  else
+    gradient.add_(at::mm(a, b));
 }
 
 }  // namespace spt

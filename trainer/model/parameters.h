@@ -1,15 +1,18 @@
 // The model's weights and gradients: two flat buffers, and one Parameter for each matrix a layer multiplies by.
 //
 // Layers declare their parameters first (arithmetic only: a 7B model costs nothing), `allocate` then binds them to
-// views of the buffers, and the optimizer works on the buffers alone.
+// views of the buffers, and the optimizer works on the buffers alone. The buffers are divided into buckets, one a block
+// of the model: what data-parallel ranks reduce and gather at once, each owning an equal part of every bucket.
 #pragma once
 
 #include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
+#include "dist/bucket.h"
 #include "dist/shard.h"
 
 namespace spt {
@@ -18,10 +21,10 @@ namespace spt {
 struct Parameter {
   std::vector<Shard> shards;
   std::vector<int64_t> shape;  // local; dim 0 may be padded beyond the shards' rows (vocabulary), pad rows stay zero
-  int64_t offset = 0;          // of its first element in the flat buffers
+  int64_t offset = 0;          // of its first element in the flat buffers, once they are allocated
 
   at::Tensor value;  // [shape], the model's dtype
-  at::Tensor grad;   // [shape], fp32; backward passes add to it (undefined without gradients)
+  at::Tensor grad;   // [shape], fp32 or bf16; backward passes add to it (undefined without gradients)
 
   int64_t numel() const;
   bool is_matrix() const { return shape.size() > 1; }
@@ -33,21 +36,47 @@ struct Parameter {
 
 class Parameters {
  public:
+  // What is added from here on lies in a bucket of its own. Those that are `transient` get their gradients one after
+  // the other in a backward pass, so that they may share memory. REQUIRES: before `allocate`.
+  void begin_bucket(bool transient);
   // REQUIRES: before `allocate`. The reference stays valid.
   Parameter& add(std::vector<Shard> shards, std::vector<int64_t> shape);
 
-  // Zero-filled buffers; their length is padded to a multiple of `multiple` (the optimizer's slices).
-  void allocate(at::Device device, at::ScalarType dtype, bool with_gradients, int64_t multiple);
+  // Zero-filled buffers; each bucket is padded to a multiple of `multiple`. Without `grad_dtype` no gradients. With
+  // `share_gradients` all transient buckets have theirs in the same memory.
+  struct Memory {
+    at::ScalarType dtype = at::kFloat;
+    std::optional<at::ScalarType> grad_dtype;
+    int64_t multiple = 1;
+    bool share_gradients = false;
+  };
+  void allocate(at::Device device, const Memory& memory);
 
   const std::deque<Parameter>& list() const { return list_; }
-  const at::Tensor& values() const { return values_; }  // flat, the model's dtype
-  const at::Tensor& grads() const { return grads_; }    // flat, fp32
-  int64_t numel() const;                                // of this rank's real elements, without padding
+  const std::vector<Bucket>& buckets() const { return buckets_; }          // once allocated
+  const at::Tensor& values() const { return values_; }                     // flat, the model's dtype
+  const at::Tensor& grads(size_t bucket) const { return grads_[bucket]; }  // flat, of one bucket
+  // Whether a bucket's gradients have memory of their own.
+  bool keeps_gradients(size_t bucket) const { return !memory_.share_gradients || !declared_[bucket].transient; }
+  int64_t numel() const;  // of this rank's real elements, without padding
 
  private:
+  struct Declared {
+    size_t first;  // parameter
+    bool transient;
+  };
+  size_t end_of(size_t bucket) const;  // behind its last parameter
+  void allocate_gradients(int64_t kept, int64_t longest_shared);
+
   std::deque<Parameter> list_;
-  int64_t end_ = 0;
-  at::Tensor values_, grads_;
+  std::vector<Declared> declared_;  // by bucket
+  std::vector<Bucket> buckets_;
+  Memory memory_;
+  at::Tensor values_;
+  std::vector<at::Tensor> grads_;  // by bucket
 };
+
+// gradient += a · b, whatever the dtypes: one product that accumulates where they are the same.
+void add_product(at::Tensor gradient, const at::Tensor& a, const at::Tensor& b);
 
 }  // namespace spt

@@ -8,10 +8,17 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 
+#include "trainer/optim/split_master.h"
+
 namespace spt {
+namespace {
+
+// Elements that are updated at once where a master is put together for it: on a CPU they stay in its cache.
+constexpr int64_t kChunkOnCpu = int64_t{1} << 18, kChunkElsewhere = int64_t{1} << 26;
+
+}  // namespace
 
 void AdamWConfig::validate(std::vector<std::string>& errors) const {
   const auto require = [&](bool holds, const char* name, double value, const char* limit) {
@@ -25,33 +32,34 @@ void AdamWConfig::validate(std::vector<std::string>& errors) const {
   for (const double beta : betas) require(beta >= 0 && beta < 1, "betas", beta, "at least 0 and below 1");
 }
 
-ZeroAdamW::ZeroAdamW(at::Tensor values, at::Tensor grads, const std::vector<Segment>& segments, AdamWConfig config,
-                     Communicator& dp, Communicator& world)
-    : values_(std::move(values)), grads_(std::move(grads)), config_(std::move(config)), dp_(dp), world_(world) {
-  TORCH_INTERNAL_ASSERT(values_.numel() == grads_.numel() && values_.numel() % dp.size() == 0);
-  length_ = values_.numel() / dp.size();
-  begin_ = dp.rank() * length_;
-  my_values_ = values_.narrow(0, begin_, length_);
-  my_grads_ = grads_.narrow(0, begin_, length_);
-  for (Segment segment : segments) {
-    segment.begin = std::max(segment.begin, begin_) - begin_;
-    segment.end = std::min(segment.end, begin_ + length_) - begin_;
-    if (segment.begin < segment.end) segments_.push_back(segment);
+ZeroAdamW::ZeroAdamW(at::Tensor values, const std::vector<Bucket>& buckets, const std::vector<Segment>& segments,
+                     AdamWConfig config, Communicator& dp, Communicator& world)
+    : values_(std::move(values)), buckets_(buckets), config_(std::move(config)), dp_(dp), world_(world) {
+  int64_t length = 0;
+  for (const Bucket& bucket : buckets_) {
+    TORCH_INTERNAL_ASSERT((bucket.end - bucket.begin) % dp.size() == 0);
+    const int64_t part = (bucket.end - bucket.begin) / dp.size();
+    owned_.push_back({bucket.begin + dp.rank() * part, length, part});
+    length += part;
   }
-  master_ = values_.scalar_type() == at::kFloat ? my_values_ : my_values_.to(at::kFloat);
-  m_ = at::zeros_like(my_grads_);
-  v_ = at::zeros_like(my_grads_);
+  for (size_t i = 0; i < owned_.size(); ++i)
+    for (const Segment& segment : segments) {
+      const int64_t begin = std::max(segment.begin - owned_[i].begin, int64_t{0});
+      const int64_t end = std::min(segment.end - owned_[i].begin, owned_[i].length);
+      if (begin < end) segments_.push_back({i, begin, end - begin, segment.decay, segment.norm_weight});
+    }
+  m_ = at::zeros({length}, values_.options().dtype(at::kFloat));
+  v_ = at::zeros({length}, values_.options().dtype(at::kFloat));
+  if (values_.scalar_type() != at::kFloat) lower_ = at::zeros({length}, values_.options().dtype(at::kShort));
 }
 
-at::Tensor ZeroAdamW::step(double lr) {
+at::Tensor ZeroAdamW::step(double lr, const std::vector<at::Tensor>& grads) {
   at::NoGradGuard no_grad;
-  dp_.reduce_scatter(my_grads_, grads_);
-
-  const auto part = [](const at::Tensor& x, const Segment& s) { return x.narrow(0, s.begin, s.end - s.begin); };
-  at::Tensor norm = at::zeros({}, grads_.options().dtype(at::kDouble));
-  for (const Segment& segment : segments_)
-    norm.add_(at::linalg_vector_norm(part(my_grads_, segment), 2, std::nullopt, false, at::kDouble).square_(),
-              segment.norm_weight);
+  at::Tensor norm = at::zeros({}, values_.options().dtype(at::kDouble));
+  for (const OwnedSegment& segment : segments_) {
+    const at::Tensor part = grads[segment.bucket].narrow(0, segment.begin, segment.length);
+    norm.add_(at::linalg_vector_norm(part, 2, std::nullopt, false, at::kDouble).square_(), segment.norm_weight);
+  }
   world_.all_reduce(norm);
   norm.sqrt_();
 
@@ -60,32 +68,59 @@ at::Tensor ZeroAdamW::step(double lr) {
   if (config_.clip_norm > 0) scale = ((norm + 1e-6) / config_.clip_norm).clamp_min(1.0).to(at::kFloat);
 
   ++steps_;
-  for (const bool decay : {true, false}) {
-    std::vector<at::Tensor> values, grads, m, v, steps;
-    for (const Segment& segment : segments_) {
-      if (segment.decay != decay) continue;
-      values.push_back(part(master_, segment));
-      grads.push_back(part(my_grads_, segment));
-      m.push_back(part(m_, segment));
-      v.push_back(part(v_, segment));
-      steps.push_back(at::full({}, static_cast<double>(steps_), grads_.options()));
-    }
-    if (!values.empty())
-      at::_fused_adamw_(values, grads, m, v, {}, steps, lr, config_.betas[0], config_.betas[1],
-                        decay ? config_.weight_decay : 0.0, config_.eps, false, false, scale);
-  }
+  for (const OwnedSegment& segment : segments_) update(segment, grads[segment.bucket], lr, scale);
   gather_values();
-  grads_.zero_();
   return norm;
 }
 
+void ZeroAdamW::update(const OwnedSegment& segment, const at::Tensor& grads, double lr,
+                       const std::optional<at::Tensor>& scale) {
+  const Owned& owned = owned_[segment.bucket];
+  const int64_t chunk = !has_master() ? segment.length : values_.is_cpu() ? kChunkOnCpu : kChunkElsewhere;
+  const at::Tensor steps = at::full({}, static_cast<double>(steps_), m_.options());
+  for (int64_t done = 0; done < segment.length; done += chunk) {
+    const int64_t first = segment.begin + done, length = std::min(chunk, segment.length - done);
+    const auto in_state = [&](const at::Tensor& x) { return x.narrow(0, owned.at + first, length); };
+    const at::Tensor value = values_.narrow(0, owned.begin + first, length);
+    const at::Tensor master = has_master() ? join_master(value, in_state(lower_)) : value;
+    at::_fused_adamw_({master}, {grads.narrow(0, first, length).to(at::kFloat)}, {in_state(m_)}, {in_state(v_)}, {},
+                      {steps}, lr, config_.betas[0], config_.betas[1], segment.decay ? config_.weight_decay : 0.0,
+                      config_.eps, false, false, scale);
+    if (has_master()) split_master(master, value, in_state(lower_));
+  }
+}
+
 void ZeroAdamW::gather_values() {
-  if (has_master()) my_values_.copy_(master_);
-  dp_.all_gather(values_, my_values_);
+  for (size_t i = 0; i < buckets_.size(); ++i)
+    dp_.all_gather(values_.narrow(0, buckets_[i].begin, buckets_[i].end - buckets_[i].begin),
+                   values_.narrow(0, owned_[i].begin, owned_[i].length));
+}
+
+int64_t ZeroAdamW::in_values(int64_t at, int64_t length) const {
+  for (const Owned& owned : owned_)
+    if (at >= owned.at && at + length <= owned.at + owned.length) return owned.begin + at - owned.at;
+  TORCH_INTERNAL_ASSERT(false, "a stretch of the state crosses buckets");
+}
+
+at::Tensor ZeroAdamW::state(AdamWState which, int64_t at, int64_t length) const {
+  if (which == AdamWState::kFirstMoment) return m_.narrow(0, at, length);
+  if (which == AdamWState::kSecondMoment) return v_.narrow(0, at, length);
+  const at::Tensor value = values_.narrow(0, in_values(at, length), length);
+  return has_master() ? join_master(value, lower_.narrow(0, at, length)) : value;
+}
+
+void ZeroAdamW::set_state(AdamWState which, int64_t at, const at::Tensor& elements) {
+  if (which == AdamWState::kMaster && has_master()) {
+    const int64_t length = elements.numel();
+    split_master(elements.to(values_.device()), values_.narrow(0, in_values(at, length), length),
+                 lower_.narrow(0, at, length));
+  } else {
+    state(which, at, elements.numel()).copy_(elements);
+  }
 }
 
 void ZeroAdamW::reset_master() {
-  if (has_master()) master_.copy_(my_values_);
+  if (has_master()) lower_.zero_();
 }
 
 void ZeroAdamW::restored(int64_t steps) {

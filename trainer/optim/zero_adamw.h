@@ -1,16 +1,30 @@
-// AdamW with decoupled weight decay (Loshchilov & Hutter, arXiv 1711.05101) over flat buffers, its state cut over dp
-// (ZeRO stage 1: Rajbhandari et al., arXiv 1910.02054).
+// AdamW with decoupled weight decay (Loshchilov & Hutter, arXiv 1711.05101) over a flat buffer, its state cut over dp
+// (ZeRO: Rajbhandari et al., arXiv 1910.02054).
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
+#include "dist/bucket.h"
 #include "dist/communicator.h"
 
 namespace spt {
+
+// How much is cut over dp: the state, or the gradients too.
+enum class ZeroStage { kState, kGradients };
+inline std::vector<std::pair<std::string, ZeroStage>> enum_names(ZeroStage) {
+  return {{"1", ZeroStage::kState}, {"2", ZeroStage::kGradients}};
+}
+
+enum class GradDtype { kFp32, kBf16 };
+inline std::vector<std::pair<std::string, GradDtype>> enum_names(GradDtype) {
+  return {{"fp32", GradDtype::kFp32}, {"bf16", GradDtype::kBf16}};
+}
 
 struct AdamWConfig {
   double lr = 1e-5;
@@ -18,6 +32,8 @@ struct AdamWConfig {
   double eps = 1e-8;
   double weight_decay = 0.1;
   double clip_norm = 1.0;
+  ZeroStage zero = ZeroStage::kState;
+  GradDtype grad_dtype = GradDtype::kFp32;
 
   template <class F>
   void fields(F& f) {
@@ -26,6 +42,9 @@ struct AdamWConfig {
     f("eps", eps, "added to the second moment's root");
     f("weight_decay", weight_decay, "decoupled decay, of matrices only");
     f("clip_norm", clip_norm, "limit of the global gradient norm; 0 switches clipping off");
+    f("zero", zero,
+      "cut over dp: 1, the optimizer's state; 2, the gradients too, which are then reduced in every backward pass");
+    f("grad_dtype", grad_dtype, "in which gradients are added up over micro-batches and ranks: fp32 or bf16");
   }
   void validate(std::vector<std::string>& errors) const;
 };
@@ -37,45 +56,64 @@ struct Segment {
   double norm_weight = 1.0;  // its share in the gradient norm: 1/tp for what every tp rank holds
 };
 
+// A stretch of the flat buffers that this rank owns, and where it lies in this rank's state.
+struct Owned {
+  int64_t begin = 0;  // in the flat buffers
+  int64_t at = 0;     // in the state
+  int64_t length = 0;
+};
+
+enum class AdamWState { kFirstMoment, kSecondMoment, kMaster };
+
 class ZeroAdamW {
  public:
-  // `values` (fp32 or bf16) and `grads` (fp32) are flat, of the same length, which dp.size() divides; `world` is dp ×
-  // tp. fp32 values are their own master: state is then 8 bytes a parameter of this rank's slice, else 12.
-  ZeroAdamW(at::Tensor values, at::Tensor grads, const std::vector<Segment>& segments, AdamWConfig config,
-            Communicator& dp, Communicator& world);
+  // `values` (fp32 or bf16) are flat, divided into `buckets`, whose lengths dp.size() divides. `world` is dp × tp.
+  //
+  // State takes 8 bytes an owned parameter, and 2 more where values are bf16: the lower half of the fp32 master weight,
+  // whose upper half the value is (rounded half up, the lower half signed: exact).
+  ZeroAdamW(at::Tensor values, const std::vector<Bucket>& buckets, const std::vector<Segment>& segments,
+            AdamWConfig config, Communicator& dp, Communicator& world);
 
-  // Collective. Sums the gradients over dp, clips by the global norm, updates this rank's slice, gathers the values and
-  // zeroes the gradients. Returns the global gradient norm before clipping (fp64 scalar on the device).
-  at::Tensor step(double lr);
+  // Collective. `grads`: of each bucket what this rank owns, summed over dp, fp32 or bf16. Clips by the global norm,
+  // updates what this rank owns and gathers the values. Returns the global gradient norm before clipping (fp64 scalar
+  // on the device).
+  at::Tensor step(double lr, const std::vector<at::Tensor>& grads);
 
-  // This rank's slice [begin, end) of the flat buffers, and its fp32 state, in place (for checkpoints).
-  int64_t begin() const { return begin_; }
-  int64_t end() const { return begin_ + length_; }
-  bool has_master() const { return master_.data_ptr() != my_values_.data_ptr(); }
-  at::Tensor& master() { return master_; }  // the values themselves where they are fp32
-  at::Tensor& first_moment() { return m_; }
-  at::Tensor& second_moment() { return v_; }
-  const at::Tensor& master() const { return master_; }
-  const at::Tensor& first_moment() const { return m_; }
-  const at::Tensor& second_moment() const { return v_; }
+  // What this rank owns of each bucket, in order.
+  const std::vector<Owned>& owned() const { return owned_; }
+  bool has_master() const { return lower_.defined(); }  // fp32 values are their own
   int64_t steps() const { return steps_; }
 
-  // After `values` were loaded from outside, the fp32 master follows them.
+  // `length` elements of this rank's state from `at` on, fp32 (for checkpoints). REQUIRES: within one Owned.
+  at::Tensor state(AdamWState which, int64_t at, int64_t length) const;
+  void set_state(AdamWState which, int64_t at, const at::Tensor& elements);
+
+  // After `values` were loaded from outside, the master follows them.
   void reset_master();
-  // Collective: after the state was loaded from a checkpoint of step `steps`, the values follow the master.
+  // Collective: after the state was loaded from a checkpoint of step `steps`, all values follow it.
   void restored(int64_t steps);
 
  private:
+  struct OwnedSegment {
+    size_t bucket;
+    int64_t begin;  // in what is owned of the bucket
+    int64_t length;
+    bool decay;
+    double norm_weight;
+  };
+  void update(const OwnedSegment& segment, const at::Tensor& grads, double lr, const std::optional<at::Tensor>& scale);
   void gather_values();
+  int64_t in_values(int64_t at, int64_t length) const;  // where a stretch of the state lies in the flat buffers
 
-  at::Tensor values_, grads_;
-  at::Tensor my_values_, my_grads_;  // views of this rank's slice
-  at::Tensor master_, m_, v_;        // fp32 [slice]
-  std::vector<Segment> segments_;    // cut to this rank's slice, relative to its begin
+  at::Tensor values_;
+  at::Tensor m_, v_;  // fp32, of what is owned
+  at::Tensor lower_;  // int16: the master's lower half
+  std::vector<Bucket> buckets_;
+  std::vector<Owned> owned_;
+  std::vector<OwnedSegment> segments_;
   AdamWConfig config_;
   Communicator& dp_;
   Communicator& world_;
-  int64_t begin_ = 0, length_ = 0;
   int64_t steps_ = 0;
 };
 

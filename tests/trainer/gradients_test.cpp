@@ -1,0 +1,62 @@
+#include "trainer/gradients.h"
+
+#include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
+#include <gtest/gtest.h>
+
+#include "tests/ranks.h"
+#include "tests/trainer/golden.h"
+#include "trainer/model/causal_lm.h"
+#include "trainer/model/pretrained.h"
+
+namespace spt {
+namespace {
+
+// What each rank owns after two backward passes, of which rank 0 skips the second. Every rank has its own batches.
+std::vector<at::Tensor> owned_gradients(bool sharded, Recompute recompute) {
+  const Golden golden("llama_gqa");
+  Mesh mesh(job(), {});
+  CausalLm model(load_model_config(golden_folder("llama_gqa")), 0, 1);
+  model.allocate(*mesh.tp, {{at::kFloat, at::kFloat, mesh.dp->size() * 64, sharded}, recompute});
+  load_pretrained(model, golden_folder("llama_gqa"));
+  Gradients gradients(model.parameters(), *mesh.dp);
+  if (sharded) model.on_bucket_complete([&](size_t bucket) { gradients.bucket_complete(bucket); });
+  for (int pass = 0; pass < 2; ++pass) {
+    if (pass == 1 && mesh.dp->rank() == 0) {
+      gradients.skip_pass();
+      continue;
+    }
+    const int64_t step = (2 * mesh.dp->rank() + pass) % 10;
+    backward(model.loss_sum(golden.batch("step" + std::to_string(step) + "."), 1.0), 1.0);
+  }
+  gradients.finish();
+  std::vector<at::Tensor> owned;
+  for (const at::Tensor& part : gradients.owned()) owned.push_back(part.clone());
+  gradients.clear();
+  for (const at::Tensor& part : gradients.owned()) EXPECT_EQ(part.abs().sum().item<double>(), 0);
+  return owned;
+}
+
+TEST(Gradients, Sharded_AreThoseThatAreKeptWhole) {
+  for (const Recompute recompute : {Recompute::kNone, Recompute::kBlock}) {
+    const auto whole = owned_gradients(false, recompute), sharded = owned_gradients(true, recompute);
+    ASSERT_EQ(whole.size(), sharded.size());
+    double largest = 0;
+    for (const at::Tensor& part : whole) largest = std::max(largest, part.abs().max().item<double>());
+    EXPECT_GT(largest, 0);
+    for (size_t i = 0; i < whole.size(); ++i)
+      EXPECT_LT(distance(whole[i], sharded[i]), 1e-6 * largest) << "bucket " << i;
+  }
+}
+
+TEST(Gradients, Sharded_TakeTheMemoryOfOneBlock) {
+  Mesh mesh(job(), {});
+  CausalLm model(load_model_config(golden_folder("llama_gqa")), 0, 1);
+  model.allocate(*mesh.tp, {{at::kFloat, at::kFloat, 64, true}});
+  const Parameters& parameters = model.parameters();
+  EXPECT_EQ(parameters.grads(1).data_ptr(), parameters.grads(2).data_ptr());
+  EXPECT_NE(parameters.grads(0).data_ptr(), parameters.grads(1).data_ptr());
+}
+
+}  // namespace
+}  // namespace spt

@@ -1,0 +1,58 @@
+#include "trainer/gradients.h"
+
+#include <algorithm>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+
+namespace spt {
+
+Gradients::Gradients(const Parameters& parameters, Communicator& dp) : parameters_(parameters), dp_(dp) {
+  int64_t longest = 0;
+  for (size_t bucket = 0; bucket < parameters.buckets().size(); ++bucket) {
+    const at::Tensor whole = parameters.grads(bucket);
+    const int64_t part = whole.numel() / dp.size();
+    if (parameters.keeps_gradients(bucket)) {
+      owned_.push_back(whole.narrow(0, dp.rank() * part, part));
+    } else {
+      owned_.push_back(at::zeros({part}, whole.options()));
+      longest = std::max(longest, part);
+    }
+  }
+  if (longest > 0) received_ = at::empty({longest}, owned_[0].options());
+}
+
+void Gradients::bucket_complete(size_t bucket) {
+  if (!parameters_.keeps_gradients(bucket)) reduce(bucket);
+}
+
+void Gradients::skip_pass() {
+  for (size_t bucket = owned_.size(); bucket-- > 0;) bucket_complete(bucket);
+}
+
+void Gradients::finish() {
+  for (size_t bucket = 0; bucket < owned_.size(); ++bucket)
+    if (parameters_.keeps_gradients(bucket)) dp_.reduce_scatter(owned_[bucket], parameters_.grads(bucket));
+}
+
+void Gradients::reduce(size_t bucket) {
+  at::Tensor whole = parameters_.grads(bucket);
+  if (dp_.size() == 1) {
+    owned_[bucket].add_(whole);
+  } else {
+    const at::Tensor part = received_.narrow(0, 0, owned_[bucket].numel());
+    dp_.reduce_scatter(part, whole);
+    owned_[bucket].add_(part);
+  }
+  whole.zero_();
+}
+
+void Gradients::clear() {
+  for (size_t bucket = 0; bucket < owned_.size(); ++bucket) {
+    owned_[bucket].zero_();
+    parameters_.grads(bucket).zero_();
+  }
+}
+
+}  // namespace spt
