@@ -77,7 +77,7 @@ class Evaluation {
 
     watch_collectives(config_.run.collective_timeout_s, "run.collective_timeout_s");
     model_.allocate(*mesh_.tp, {.parameters = {.dtype = dtype_}});
-    load_pretrained(model_, config_.model.path);
+    load_pretrained(model_, config_.model.path, *mesh_.dp);
     if (config_.eval.deterministic) make_deterministic(model_);
     const Clock::time_point begin = Clock::now();
     measured_ = measure_items(model_, inputs_, config_.eval, runtime_, mesh_, {journal_folder(), identity_}, known_);

@@ -220,12 +220,12 @@ void Trainer::load(std::optional<int64_t> checkpoint) {
     if (config_.model.init == Init::kRandom)
       init_random(model_, config_.run.seed);
     else
-      load_pretrained(model_, config_.model.path);
+      load_pretrained(model_, config_.model.path, *mesh_.dp);
     optimizer_->reset_master();
     return;
   }
   const fs::path folder = checkpoints_.path(*checkpoint);
-  load_pretrained(model_, folder / "hf");
+  load_pretrained(model_, folder / "hf", *mesh_.dp);
   load_optimizer_state(folder / "optimizer", model_.parameters(), *optimizer_);
   optimizer_->restored(*checkpoint);
   spdlog::info("resuming after step {} of {} from {}", *checkpoint, inputs_.total_steps, folder.string());

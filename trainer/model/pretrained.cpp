@@ -103,15 +103,39 @@ void check_pretrained(const CausalLm& model, const std::filesystem::path& folder
   check(model, SafetensorsReader(folder), folder);
 }
 
-void load_pretrained(CausalLm& model, const std::filesystem::path& folder) {
+namespace {
+
+void load_slices(CausalLm& model, const std::filesystem::path& folder, Communicator* dp) {
   const SafetensorsReader reader(folder);
   check(model, reader, folder);
+  const int ranks = dp != nullptr ? dp->size() : 1, rank = dp != nullptr ? dp->rank() : 0;
+  // As many as there are ranks, so that all read at the same time; then each is broadcast by its reader.
+  std::vector<at::Tensor> parts;
+  const auto broadcast = [&] {
+    for (size_t reader_of = 0; reader_of < parts.size() && ranks > 1; ++reader_of)
+      dp->broadcast(parts[reader_of], static_cast<int>(reader_of));
+    parts.clear();
+  };
   for_each_shard(model, [&](const Shard& shard, const at::Tensor& part) {
-    const std::string name = stored_name(shard.name, model, reader);
-    at::Tensor host = part.is_cpu() ? part : at::empty(part.sizes(), part.options().device(at::kCPU));
-    reader.read(name, shard.dim, shard.begin, shard.end, host);
-    if (!part.is_cpu()) part.copy_(host);
+    parts.push_back(part);
+    if (static_cast<int>(parts.size()) == rank + 1) {
+      at::Tensor host = part.is_cpu() ? part : at::empty(part.sizes(), part.options().device(at::kCPU));
+      reader.read(stored_name(shard.name, model, reader), shard.dim, shard.begin, shard.end, host);
+      if (!part.is_cpu()) part.copy_(host);
+    }
+    if (static_cast<int>(parts.size()) == ranks) broadcast();
   });
+  broadcast();
+}
+
+}  // namespace
+
+void load_pretrained(CausalLm& model, const std::filesystem::path& folder, Communicator& dp) {
+  load_slices(model, folder, &dp);
+}
+
+void load_pretrained(CausalLm& model, const std::filesystem::path& folder) {
+  load_slices(model, folder, nullptr);
 }
 
 void init_random(CausalLm& model, uint64_t seed) {

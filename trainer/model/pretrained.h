@@ -12,7 +12,11 @@ namespace spt {
 // the folder and the tensors: missing ones, wrong shapes, and unknown ones (a bias would change the mathematics).
 void check_pretrained(const CausalLm& model, const std::filesystem::path& folder);
 
-// The same check, then each rank reads its slice of each weight only. Tied embeddings may be stored under either name.
+// Collective over `dp`. The same check, then this rank's slice of each weight, which one of the dp ranks reads, each in
+// its turn, and broadcasts to the others: the job reads the folder once, however many ranks it has. Tied embeddings may
+// be stored under either name.
+void load_pretrained(CausalLm& model, const std::filesystem::path& folder, Communicator& dp);
+// The same for one rank, or a tp group, alone.
 void load_pretrained(CausalLm& model, const std::filesystem::path& folder);
 
 // Matrices from a normal distribution of config.initializer_range, norms 1. The same whole tensors for every tp: each
