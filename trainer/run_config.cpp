@@ -94,9 +94,9 @@ RunConfig load_run_config(const std::filesystem::path& file, const std::vector<s
 
 bool may_change_on_resume(const std::string& key) {
   static constexpr const char* kSections[] = {"mesh.", "checkpoint."};
-  static constexpr const char* kKeys[] = {"run.dir",          "run.log_every",   "run.collective_timeout_s",
-                                          "run.io_timeout_s", "model.recompute", "train.micro_batch_tokens",
-                                          "optimizer.zero"};
+  static constexpr const char* kKeys[] = {
+      "run.dir",         "run.log_every",           "run.collective_timeout_s", "run.io_timeout_s",
+      "model.recompute", "model.sequence_parallel", "train.micro_batch_tokens", "optimizer.zero"};
   return std::any_of(std::begin(kSections), std::end(kSections), [&](const char* s) { return key.starts_with(s); }) ||
          std::any_of(std::begin(kKeys), std::end(kKeys), [&](const char* k) { return key == k; });
 }

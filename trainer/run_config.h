@@ -56,12 +56,14 @@ struct ModelSection {
   Init init = Init::kPretrained;
   Dtype dtype = Dtype::kAuto;
   Recompute recompute = Recompute::kNone;
+  bool sequence_parallel = true;
 
   template <class F>
   void fields(F& f) {
     f("path", path, "Hugging Face folder: config.json, tokenizer, safetensors");
     f("init", init, "pretrained (weights from model.path) or random");
     f("dtype", dtype, "fp32 or bf16 (with fp32 master weights); auto: fp32 on the CPU, bf16 on a GPU");
+    f("sequence_parallel", sequence_parallel, "cut norms and residuals by token over tp: less memory for activations");
     f("recompute", recompute, "what a backward pass runs again: none, attention (norm, q, k, v), or each whole block");
   }
   void validate(std::vector<std::string>& errors) const;

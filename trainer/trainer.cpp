@@ -211,8 +211,9 @@ void Trainer::load(std::optional<int64_t> checkpoint) {
   constexpr int64_t kMultiple = 64;
   const at::ScalarType dtype = scalar_type(config_.model.dtype, runtime_.device());
   const at::ScalarType grad_dtype = config_.optimizer.grad_dtype == GradDtype::kFp32 ? at::kFloat : at::kBFloat16;
-  model_.allocate(*mesh_.tp,
-                  {{dtype, grad_dtype, mesh_.dp->size() * kMultiple, shards_gradients()}, config_.model.recompute});
+  model_.allocate(*mesh_.tp, {{dtype, grad_dtype, mesh_.dp->size() * kMultiple, shards_gradients()},
+                              config_.model.recompute,
+                              config_.model.sequence_parallel});
   gradients_ = std::make_unique<Gradients>(model_.parameters(), *mesh_.dp);
   if (shards_gradients()) model_.on_bucket_complete([this](size_t bucket) { gradients_->bucket_complete(bucket); });
   optimizer_ = make_optimizer(model_.parameters(), config_.optimizer, mesh_);

@@ -40,6 +40,31 @@ TEST_F(Differentiable, ConjugatePairs_GiveTheGradientsOfTheUncutFunction) {
   EXPECT_TRUE(at::allclose(cut_down.grad(), part_of(down.grad(), 0), 1e-12, 1e-12));
 }
 
+// Five rows, which no other number of ranks divides: the last ranks have rows of zeros.
+TEST_F(Differentiable, RowsCutOverRanks_GiveTheGradientsOfTheUncutFunction) {
+  const at::Tensor x = x_.clone().requires_grad_(), up = up_.clone().requires_grad_(),
+                   down = down_.clone().requires_grad_();
+  const at::Tensor y = at::tanh(at::matmul(at::tanh(at::matmul(x, up)), down));
+  y.sum().backward();
+
+  const int64_t part = (5 + tp_->size() - 1) / tp_->size();
+  const auto rows_of = [&](const at::Tensor& whole) {
+    at::Tensor padded = at::zeros({part * tp_->size(), whole.size(1)}, whole.options());
+    padded.narrow(0, 0, 5).copy_(whole.detach());
+    return padded.narrow(0, part * tp_->rank(), part).clone();
+  };
+  const at::Tensor cut_x = rows_of(x_).requires_grad_(), cut_up = part_of(up_, 1).requires_grad_(),
+                   cut_down = part_of(down_, 0).requires_grad_();
+  const at::Tensor inner = at::tanh(at::matmul(gather_rows(cut_x, 5, *tp_), cut_up));
+  const at::Tensor cut_y = at::tanh(scatter_rows(at::matmul(inner, cut_down), *tp_));
+  cut_y.sum().backward();
+
+  EXPECT_TRUE(at::allclose(cut_y, rows_of(y), 1e-12, 1e-12));
+  EXPECT_TRUE(at::allclose(cut_x.grad(), rows_of(x.grad()), 1e-12, 1e-12));
+  EXPECT_TRUE(at::allclose(cut_up.grad(), part_of(up.grad(), 1), 1e-12, 1e-12));
+  EXPECT_TRUE(at::allclose(cut_down.grad(), part_of(down.grad(), 0), 1e-12, 1e-12));
+}
+
 TEST_F(Differentiable, Gradients_EqualFiniteDifferences) {
   const at::Tensor x = x_.clone().requires_grad_(), up = part_of(up_, 1), down = part_of(down_, 0);
   mlp(x, up, down, *tp_).pow(2).sum().backward();

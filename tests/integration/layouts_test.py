@@ -82,6 +82,9 @@ class MicroBatchesTest(Curves):
         self.check("model.recompute=attention")
         self.check("model.recompute=block", "train.micro_batch_tokens=400", ranks=2, tp=2)
 
+    def test_activations_that_are_whole_on_every_tp_rank_give_the_same_losses(self):
+        self.check("model.sequence_parallel=false", ranks=2, tp=2)
+
     def test_gradients_cut_over_dp_give_the_same_losses(self):
         self.check("optimizer.zero=2")
         self.check("optimizer.zero=2", "train.micro_batch_tokens=400", ranks=2)

@@ -19,10 +19,9 @@ class GoldenModel : public testing::TestWithParam<std::string> {
   // tp over all ranks.
   GoldenModel() : mesh_(job(), {.tp = job().size()}), golden_(GetParam()) {}
 
-  CausalLm make(Recompute recompute = Recompute::kNone, at::ScalarType dtype = at::kFloat,
-                at::ScalarType grad_dtype = at::kFloat, bool share_gradients = false) {
+  CausalLm make(const CausalLm::Memory& memory = {.parameters = {.grad_dtype = at::kFloat}}) {
     CausalLm model(load_model_config(golden_folder(GetParam())), mesh_.place.tp_rank, mesh_.tp->size());
-    model.allocate(*mesh_.tp, {{dtype, grad_dtype, mesh_.dp->size() * 64, share_gradients}, recompute});
+    model.allocate(*mesh_.tp, memory);
     load_pretrained(model, golden_folder(GetParam()));
     return model;
   }
@@ -40,6 +39,12 @@ class GoldenModel : public testing::TestWithParam<std::string> {
         if (!shard.replicated()) expected = expected.narrow(shard.dim, shard.begin, shard.end - shard.begin);
         EXPECT_LT(distance(parameter.part(i, parameter.grad), expected), tolerance * largest) << shard.name;
       }
+  }
+
+  void expect_same_on_all_ranks(const at::Tensor& value) {
+    at::Tensor all = at::empty({mesh_.tp->size() * value.numel()}, value.options());
+    mesh_.tp->all_gather(all, value.detach().flatten());
+    for (const at::Tensor& one : all.chunk(mesh_.tp->size())) EXPECT_TRUE(at::equal(one, value.flatten()));
   }
 
   Mesh mesh_;
@@ -60,14 +65,15 @@ TEST_P(GoldenModel, LossSum_EqualsTransformersTo1e5Relative) {
 }
 
 TEST_P(GoldenModel, Gradients_EqualTransformersWithAndWithoutRecomputation) {
-  for (const Recompute recompute : {Recompute::kNone, Recompute::kAttention, Recompute::kBlock}) {
-    CausalLm model = make(recompute);
-    check_gradients(model, 1e-4);
-  }
+  for (const bool sequence_parallel : {true, false})
+    for (const Recompute recompute : {Recompute::kNone, Recompute::kAttention, Recompute::kBlock}) {
+      CausalLm model = make({{.grad_dtype = at::kFloat}, recompute, sequence_parallel});
+      check_gradients(model, 1e-4);
+    }
 }
 
 TEST_P(GoldenModel, GradientsInBf16_AreRoundedOnceOrTwice) {
-  CausalLm model = make(Recompute::kNone, at::kFloat, at::kBFloat16);
+  CausalLm model = make({.parameters = {.grad_dtype = at::kBFloat16}});
   check_gradients(model, 1.0 / 128);  // of the largest, whose spacing is 1/256 to 1/128
 }
 
@@ -97,6 +103,7 @@ TEST_P(GoldenModel, TenSteps_FollowTransformersTo1e4Relative) {
   for (const Parameter& parameter : model.parameters().list())
     for (size_t i = 0; i < parameter.shards.size(); ++i) {
       const Shard& shard = parameter.shards[i];
+      if (shard.replicated()) expect_same_on_all_ranks(parameter.value);
       const at::Tensor square = parameter.part(i, parameter.value).to(at::kDouble).square().sum();
       if (!shard.replicated()) mesh_.tp->all_reduce(square, Reduce::kSum);
       const double expected = golden_.tensor("final_norm." + shard.name).item<double>();

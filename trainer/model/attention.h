@@ -25,8 +25,10 @@ struct Layout {
   KvCache* shared = nullptr;      // P tokens in front of every example that branches
   int64_t longest = 0;            // tokens of the longest example
   bool one_thread_each = false;   // examples, without gradients: their bits do not hang on the number of threads
+  bool is_cut = false;            // between blocks a tp rank has only some of the rows
   Rotary::Angles angles;
 
+  int64_t tokens() const { return starts.back(); }
   int64_t examples() const { return static_cast<int64_t>(starts.size()) - 1; }
   int64_t length(int64_t i) const { return starts[static_cast<size_t>(i) + 1] - starts[static_cast<size_t>(i)]; }
 };

@@ -81,6 +81,7 @@ CausalLm::CausalLm(const ModelConfig& config, int tp_rank, int tp_size) : config
 void CausalLm::allocate(Communicator& tp, const Memory& memory) {
   tp_ = &tp;
   recompute_ = memory.recompute;
+  sequence_parallel_ = memory.sequence_parallel;
   parameters_.allocate(tp.device(), memory.parameters);
   rotary_.emplace_back(config_, tp.device());
 }
@@ -111,7 +112,7 @@ Layout CausalLm::layout_of(const at::Tensor& starts, std::span<KvCache* const> c
 
 at::Tensor CausalLm::mixed(const Layer& layer, const at::Tensor& x, const Layout& layout,
                            std::span<KvCache* const> caches, int64_t index) {
-  const at::Tensor qkv = product(copy_to(rms_norm(x, *layer.attention_norm, config_.rms_norm_eps), *tp_), *layer.qkv);
+  const at::Tensor qkv = product(all_rows(norm(x, *layer.attention_norm, layout), layout), *layer.qkv);
   if (!caches.empty()) return cached_attention(qkv, layout, heads_, caches, index);
   if (!layout.masks.empty()) return branched_attention(qkv, layout, heads_, index);
   return attention(qkv, layout, heads_);
@@ -123,13 +124,25 @@ at::Tensor CausalLm::block(const Layer& layer, const at::Tensor& x, const Layout
       recomputes(Recompute::kAttention, x)
           ? recompute([this, &layer, layout](const at::Tensor& in) { return mixed(layer, in, layout, {}, 0); }, x)
           : mixed(layer, x, layout, caches, index);
-  const at::Tensor h = x + reduce_from(product(from_others, *layer.attention_out), *tp_);
-  const at::Tensor gate_up = product(copy_to(rms_norm(h, *layer.mlp_norm, config_.rms_norm_eps), *tp_), *layer.gate_up);
-  return h + reduce_from(product(swiglu(gate_up), *layer.down), *tp_);
+  const at::Tensor h = x + sum_of_ranks(product(from_others, *layer.attention_out), layout);
+  const at::Tensor gate_up = product(all_rows(norm(h, *layer.mlp_norm, layout), layout), *layer.gate_up);
+  return h + sum_of_ranks(product(swiglu(gate_up), *layer.down), layout);
 }
 
 bool CausalLm::recomputes(Recompute what, const at::Tensor& x) const {
   return recompute_ == what && at::GradMode::is_enabled() && x.requires_grad();
+}
+
+at::Tensor CausalLm::norm(const at::Tensor& x, Parameter& weight, const Layout& layout) const {
+  return rms_norm(x, weight, config_.rms_norm_eps, layout.is_cut ? tp_ : nullptr);
+}
+
+at::Tensor CausalLm::all_rows(const at::Tensor& x, const Layout& layout) const {
+  return layout.is_cut ? gather_rows(x, layout.tokens(), *tp_) : copy_to(x, *tp_);
+}
+
+at::Tensor CausalLm::sum_of_ranks(const at::Tensor& x, const Layout& layout) const {
+  return layout.is_cut ? scatter_rows(x, *tp_) : reduce_from(x, *tp_);
 }
 
 at::Tensor CausalLm::product(const at::Tensor& x, Parameter& weight) const {
@@ -163,7 +176,8 @@ at::Tensor CausalLm::hidden(const at::Tensor& ids, const std::vector<Branches>& 
 }
 
 at::Tensor CausalLm::hidden(const at::Tensor& ids, const Layout& layout, std::span<KvCache* const> caches) {
-  at::Tensor x = embedding(ids.to(tp_->device()), *embedding_, embedding_->shards[0].begin, *tp_);
+  at::Tensor x =
+      sum_of_ranks(embedding(ids.to(tp_->device()), *embedding_, embedding_->shards[0].begin, tp_->size()), layout);
   const bool again = recomputes(Recompute::kBlock, x);
   const bool watched = bucket_complete_ && at::GradMode::is_enabled() && x.requires_grad();
   for (size_t i = 0; i < layers_.size(); ++i) {
@@ -181,9 +195,13 @@ at::Tensor CausalLm::loss_sum(const Batch& batch, double grad_scale) {
   const at::Tensor labels = batch.labels.to(tp_->device());
   const at::Tensor trained = labels.ne(kNotTrained).nonzero().squeeze(1);
   TORCH_INTERNAL_ASSERT(trained.numel() > 0, "a batch without a trained token has no loss");
-  const at::Tensor x = hidden(batch.ids, batch.starts).index_select(0, trained);
-  const at::Tensor normed = copy_to(rms_norm(x, *final_norm_, config_.rms_norm_eps), *tp_);
-  return cross_entropy_sum(normed, labels.index_select(0, trained), *head_, head_->shards[0].begin, valid_rows(*head_),
+  Layout layout = layout_of(batch.starts, {});
+  layout.is_cut = sequence_parallel_ && tp_->size() > 1;
+  at::Tensor x = hidden(batch.ids, layout, {});
+  if (!layout.is_cut) x = x.index_select(0, trained);
+  x = all_rows(norm(x, *final_norm_, layout), layout);
+  if (layout.is_cut) x = x.index_select(0, trained);
+  return cross_entropy_sum(x, labels.index_select(0, trained), *head_, head_->shards[0].begin, valid_rows(*head_),
                            grad_scale, *tp_);
 }
 

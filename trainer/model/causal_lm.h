@@ -31,6 +31,7 @@ class CausalLm {
   struct Memory {
     Parameters::Memory parameters;
     Recompute recompute = Recompute::kNone;
+    bool sequence_parallel = true;  // in loss_sum, norms and residuals are cut by token over tp
   };
   void allocate(Communicator& tp, const Memory& memory);
 
@@ -74,6 +75,10 @@ class CausalLm {
                    int64_t index);  // what the heads of this rank take from the tokens in front
   at::Tensor block(const Layer& layer, const at::Tensor& x, const Layout& layout, std::span<KvCache* const> caches,
                    int64_t index);
+  // Between blocks, activations are whole on every rank of tp or, where the layout is cut, each rank has some rows.
+  at::Tensor norm(const at::Tensor& x, Parameter& weight, const Layout& layout) const;
+  at::Tensor all_rows(const at::Tensor& x, const Layout& layout) const;      // in front of a cut product
+  at::Tensor sum_of_ranks(const at::Tensor& x, const Layout& layout) const;  // behind it
   bool recomputes(Recompute what, const at::Tensor& x) const;
   at::Tensor product(const at::Tensor& x, Parameter& weight) const;  // linear, or batch_invariant_mm
 
@@ -85,6 +90,7 @@ class CausalLm {
   Parameter* final_norm_ = nullptr;
   std::vector<Layer> layers_;
   Recompute recompute_ = Recompute::kNone;
+  bool sequence_parallel_ = true;
   std::function<void(size_t)> bucket_complete_;
   bool batch_invariant_ = false;
   Communicator* tp_ = nullptr;

@@ -41,8 +41,9 @@ struct LinearFunction : Function<LinearFunction> {
 
 struct RmsNormFunction : Function<RmsNormFunction> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& value, Parameter& weight,
-                            double eps) {
+                            double eps, Communicator* rows_over) {
     keep(ctx, weight);
+    ctx->saved_data["rows_over"] = reinterpret_cast<int64_t>(rows_over);
     const Normed normed = rms_norm_forward(x, value.detach(), eps);
     ctx->save_for_backward({x, normed.rstd});
     return normed.out;
@@ -50,11 +51,13 @@ struct RmsNormFunction : Function<RmsNormFunction> {
   static tensor_list backward(AutogradContext* ctx, tensor_list grads) {
     Parameter& weight = kept(ctx);
     const auto saved = ctx->get_saved_variables();
-    const bool in_place = weight.grad.scalar_type() == at::kFloat;
+    auto* rows_over = reinterpret_cast<Communicator*>(ctx->saved_data["rows_over"].toInt());
+    const bool in_place = rows_over == nullptr && weight.grad.scalar_type() == at::kFloat;
     const at::Tensor dweight = in_place ? weight.grad : at::zeros_like(weight.grad, at::kFloat);
     const at::Tensor dx = rms_norm_backward(grads[0], saved[0], weight.value.detach(), saved[1], dweight);
+    if (rows_over != nullptr) rows_over->all_reduce(dweight);
     if (!in_place) weight.grad.add_(dweight);
-    return {dx, at::Tensor(), at::Tensor(), at::Tensor()};
+    return {dx, at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };
 
@@ -70,19 +73,16 @@ struct SwigluFunction : Function<SwigluFunction> {
 
 struct EmbeddingFunction : Function<EmbeddingFunction> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& value, const at::Tensor& ids, Parameter& weight,
-                            int64_t begin, Communicator* tp) {
+                            int64_t begin, int tp) {
     keep(ctx, weight);
     const Shard& shard = weight.shards[0];
-    const bool whole = tp->size() == 1;
+    const bool whole = tp == 1;
     // Ids of other ranks look up row 0 and are blanked.
     const at::Tensor mine = whole ? at::Tensor() : (ids >= begin).logical_and_(ids < begin + (shard.end - shard.begin));
     const at::Tensor rows = whole ? ids : at::where(mine, ids - begin, at::zeros({}, ids.options()));
     ctx->save_for_backward({rows, mine});
     at::Tensor x = value.detach().index_select(0, rows);
-    if (!whole) {
-      x.masked_fill_(mine.logical_not().unsqueeze(-1), 0);
-      tp->all_reduce(x);
-    }
+    if (!whole) x.masked_fill_(mine.logical_not().unsqueeze(-1), 0);
     return x;
   }
   static tensor_list backward(AutogradContext* ctx, tensor_list grads) {
@@ -101,16 +101,16 @@ at::Tensor linear(const at::Tensor& x, Parameter& weight) {
   return LinearFunction::apply(x, weight.value, weight);
 }
 
-at::Tensor rms_norm(const at::Tensor& x, Parameter& weight, double eps) {
-  return RmsNormFunction::apply(x, weight.value, weight, eps);
+at::Tensor rms_norm(const at::Tensor& x, Parameter& weight, double eps, Communicator* rows_over) {
+  return RmsNormFunction::apply(x, weight.value, weight, eps, rows_over);
 }
 
 at::Tensor swiglu(const at::Tensor& gate_up) {
   return SwigluFunction::apply(gate_up);
 }
 
-at::Tensor embedding(const at::Tensor& ids, Parameter& weight, int64_t begin, Communicator& tp) {
-  return EmbeddingFunction::apply(weight.value, ids, weight, begin, &tp);
+at::Tensor embedding(const at::Tensor& ids, Parameter& weight, int64_t begin, int tp) {
+  return EmbeddingFunction::apply(weight.value, ids, weight, begin, tp);
 }
 
 }  // namespace spt

@@ -14,14 +14,15 @@ namespace spt {
 // [T, in] × weight [out, in] → [T, out]
 at::Tensor linear(const at::Tensor& x, Parameter& weight);
 
-// Root-mean-square norm (Zhang & Sennrich, arXiv 1910.07467), in fp32 inside: [T, C], weight [C] → [T, C]
-at::Tensor rms_norm(const at::Tensor& x, Parameter& weight, double eps);
+// Root-mean-square norm (Zhang & Sennrich, arXiv 1910.07467), in fp32 inside: [T, C], weight [C] → [T, C]. With
+// `rows_over` a rank of that group has a part of the rows only, and the weight's gradient is summed over it.
+at::Tensor rms_norm(const at::Tensor& x, Parameter& weight, double eps, Communicator* rows_over = nullptr);
 
 // silu(gate) · up: [T, 2F] (gate first) → [T, F]
 at::Tensor swiglu(const at::Tensor& gate_up);
 
-// Vocabulary-parallel lookup: ids int64 [T], weight [rows, C] of which `begin` is the first id → [T, C], summed over
-// tp.
-at::Tensor embedding(const at::Tensor& ids, Parameter& weight, int64_t begin, Communicator& tp);
+// Vocabulary-parallel lookup: ids int64 [T], weight [rows, C] of which `begin` is the first id and `tp` > 1 ranks have
+// parts → [T, C], zeros for ids of other ranks: the sum over tp is the embedding.
+at::Tensor embedding(const at::Tensor& ids, Parameter& weight, int64_t begin, int tp);
 
 }  // namespace spt
