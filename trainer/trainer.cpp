@@ -14,6 +14,7 @@
 #include "base/durable.h"
 #include "base/log.h"
 #include "base/sha256.h"
+#include "base/sha256_cache.h"
 #include "base/stop.h"
 #include "data/safetensors.h"
 #include "dist/cuda_device.h"
@@ -45,9 +46,10 @@ int64_t peak_memory_bytes(at::Device device) {
 
 std::string weights_hash(const fs::path& folder) {
   const SafetensorsReader reader(folder);
-  if (reader.files().size() == 1) return sha256_file(reader.files()[0]);
+  if (reader.files().size() == 1) return cached_sha256_file(reader.files()[0]);
   Sha256 hash;
-  for (const fs::path& file : reader.files()) hash.update(file.filename().string() + " " + sha256_file(file) + "\n");
+  for (const fs::path& file : reader.files())
+    hash.update(file.filename().string() + " " + cached_sha256_file(file) + "\n");
   return hash.hex();
 }
 
@@ -140,6 +142,9 @@ ExitStatus Trainer::run() {
     spdlog::info("{}", describe_start(done, inputs_.total_steps, config_.run.dir));
     return ExitStatus::kDone;
   }
+  // Hashing takes as long as loading: it goes on beside the first steps.
+  if (runtime_.rank() == 0 && config_.model.init == Init::kPretrained)
+    weights_sha256_ = std::async(std::launch::async, weights_hash, config_.model.path);
   load(checkpoint);
   open_records(done);
 
@@ -159,6 +164,7 @@ ExitStatus Trainer::run() {
     console.show(row);
     if (saves) {
       console.pause();
+      complete_manifest(true);
       if (row.valid_loss) spdlog::info("held-out loss after step {}: {:.4f}", done, *row.valid_loss);
       save(done);
       stop = stop || should_stop();  // asked for while saving: one save is enough
@@ -233,24 +239,32 @@ void Trainer::load(std::optional<int64_t> checkpoint) {
 }
 
 void Trainer::open_records(int64_t done) {
-  const bool is_rank_0 = runtime_.rank() == 0;
-  const nlohmann::json manifest = make_manifest(
-      runtime_, config_,
-      {inputs_.train->info().content_sha256,
-       is_rank_0 && config_.model.init == Init::kPretrained ? weights_hash(config_.model.path) : std::string(),
-       inputs_.total_steps, command_line_});
-  if (!is_rank_0) return;
+  manifest_ =
+      make_manifest(runtime_, config_, {inputs_.train->info().content_sha256, inputs_.total_steps, command_line_});
+  if (runtime_.rank() != 0) return;
   write_durable(config_.run.dir / "config.yaml", dump_fields(config_));
-  // Bytes of a path that are no UTF-8 become U+FFFD.
-  write_durable(config_.run.dir / "manifest.json",
-                manifest.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  write_manifest();
   metrics_.emplace(config_.run.dir / "metrics.jsonl", done);
   events_.emplace(config_.run.dir / "tensorboard", done);
   show_samples();
 }
 
+void Trainer::write_manifest() const {
+  // Bytes of a path that are no UTF-8 become U+FFFD.
+  write_durable(config_.run.dir / "manifest.json",
+                manifest_.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
+void Trainer::complete_manifest(bool wait) {
+  if (!weights_sha256_.valid()) return;
+  if (!wait && weights_sha256_.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return;
+  manifest_["weights_sha256"] = weights_sha256_.get();
+  write_manifest();
+}
+
 void Trainer::record(const MetricsRow& row) {
   if (runtime_.rank() != 0) return;
+  complete_manifest(false);
   metrics_->append(row);
   events_->add_scalar("loss", row.step, row.loss);
   events_->add_scalar("grad_norm", row.step, row.grad_norm);

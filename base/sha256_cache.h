@@ -1,0 +1,14 @@
+// SHA-256 of large files, remembered between runs.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace spt {
+
+// sha256_file(path), or what it was when a file of this path, size, modification time and inode was hashed last. Known
+// hashes lie in $XDG_CACHE_HOME/spt/sha256 (~/.cache/spt/sha256), a small file each; where that cannot be written
+// nothing is remembered. Throws BadInput when the file cannot be read.
+std::string cached_sha256_file(const std::filesystem::path& path);
+
+}  // namespace spt
