@@ -1,6 +1,8 @@
 #include "base/sha256_cache.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <ctime>
 #include <fstream>
 #include <optional>
 
@@ -24,11 +26,14 @@ std::optional<fs::path> cache_folder() {
   return std::nullopt;
 }
 
-// What a file is, without reading it; "" where there is none.
+// What a file is, without reading it; "" where there is none, or it changed just now.
 std::string identity_of(const fs::path& path) {
+  constexpr time_t kCoarse = 2;  // seconds within which a change need not change the times
   struct stat facts {};
   if (stat(path.c_str(), &facts) != 0) return "";
-  return fmt::format("{} {} {}.{:09}", facts.st_size, facts.st_ino, facts.st_mtim.tv_sec, facts.st_mtim.tv_nsec);
+  if (time(nullptr) - std::max(facts.st_mtim.tv_sec, facts.st_ctim.tv_sec) < kCoarse) return "";
+  return fmt::format("{} {} {} {}.{:09} {}.{:09}", facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtim.tv_sec,
+                     facts.st_mtim.tv_nsec, facts.st_ctim.tv_sec, facts.st_ctim.tv_nsec);
 }
 
 }  // namespace

@@ -6,7 +6,8 @@
 
 namespace spt {
 
-// sha256_file(path), or what it was when a file of this path, size, modification time and inode was hashed last. Known
+// sha256_file(path), or what it was when a file of this path, device, inode, size and times was hashed last (one that
+// changed within two seconds before is not remembered: times are coarse). Known
 // hashes lie in $XDG_CACHE_HOME/spt/sha256 (~/.cache/spt/sha256), a small file each; where that cannot be written
 // nothing is remembered. Throws BadInput when the file cannot be read.
 std::string cached_sha256_file(const std::filesystem::path& path);

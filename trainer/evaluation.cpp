@@ -75,9 +75,9 @@ class Evaluation {
     if (is_rank_0() && !known_.empty())
       spdlog::info("{} of {} items were measured before", known_.size(), inputs_.items.size());
 
-    watch_collectives(config_.run.collective_timeout_s, "run.collective_timeout_s");
     model_.allocate(*mesh_.tp, {.parameters = {.dtype = dtype_}});
     load_pretrained(model_, config_.model.path, *mesh_.dp);
+    watch_collectives(config_.run.collective_timeout_s, "run.collective_timeout_s");
     if (config_.eval.deterministic) make_deterministic(model_);
     const Clock::time_point begin = Clock::now();
     measured_ = measure_items(model_, inputs_, config_.eval, runtime_, mesh_, {journal_folder(), identity_}, known_);

@@ -12,15 +12,16 @@ Gradients::Gradients(const Parameters& parameters, Communicator& dp) : parameter
   int64_t longest = 0;
   for (size_t bucket = 0; bucket < parameters.buckets().size(); ++bucket) {
     const at::Tensor whole = parameters.grads(bucket);
-    const int64_t part = whole.numel() / dp.size();
+    const Bucket mine = Bucket{0, whole.numel()}.part(dp.rank(), dp.size());
+    const int64_t part = mine.length();
     if (parameters.keeps_gradients(bucket)) {
-      owned_.push_back(whole.narrow(0, dp.rank() * part, part));
+      owned_.push_back(whole.narrow(0, mine.begin, part));
     } else {
-      owned_.push_back(at::zeros({part}, whole.options()));
+      owned_.push_back(at::zeros({part}, whole.options().dtype(at::kFloat)));
       longest = std::max(longest, part);
     }
   }
-  if (longest > 0) received_ = at::empty({longest}, owned_[0].options());
+  if (longest > 0) received_ = at::empty({longest}, parameters.grads(0).options());
 }
 
 void Gradients::bucket_complete(size_t bucket) {
@@ -38,20 +39,18 @@ void Gradients::finish() {
 
 void Gradients::reduce(size_t bucket) {
   at::Tensor whole = parameters_.grads(bucket);
-  if (dp_.size() == 1) {
-    owned_[bucket].add_(whole);
-  } else {
-    const at::Tensor part = received_.narrow(0, 0, owned_[bucket].numel());
-    dp_.reduce_scatter(part, whole);
-    owned_[bucket].add_(part);
-  }
-  whole.zero_();
+  const at::Tensor part = received_.narrow(0, 0, owned_[bucket].numel());
+  dp_.reduce_scatter(part, whole);
+  owned_[bucket].add_(part);
+  whole.zero_();  // the next block adds to the same memory
 }
 
 void Gradients::clear() {
   for (size_t bucket = 0; bucket < owned_.size(); ++bucket) {
-    owned_[bucket].zero_();
-    parameters_.grads(bucket).zero_();
+    if (parameters_.keeps_gradients(bucket))
+      at::Tensor(parameters_.grads(bucket)).zero_();
+    else
+      owned_[bucket].zero_();
   }
 }
 

@@ -1,8 +1,9 @@
 // The gradients of one optimizer step, added up over backward passes and dp ranks, bucket by bucket.
 //
 // Whole (ZeRO stage 1): a rank keeps all gradients of its parameters, and they are reduced once, at the end of a step.
-// Sharded (ZeRO stage 2, Rajbhandari et al., arXiv 1910.02054): a rank keeps what it owns of a block's gradients; they
-// are reduced in every backward pass, as soon as the block's are complete, out of memory that all blocks share.
+// Sharded (ZeRO stage 2, Rajbhandari et al., arXiv 1910.02054): a rank keeps what it owns of a block's gradients, in
+// fp32; they are reduced in every backward pass, as soon as the block's are complete, out of memory that all blocks
+// share. Those of embedding, final norm and head stay whole: they come at both ends of a pass.
 #pragma once
 
 #include <cstdint>

@@ -46,7 +46,7 @@ json make_manifest(Runtime& runtime, const RunConfig& config, const ManifestFact
           {"seed", config.run.seed},
           {"steps", facts.steps},
           {"corpus_sha256", facts.corpus_sha256},
-          {"weights_sha256", ""}};
+          {"weights_sha256", facts.weights_sha256}};
 }
 
 }  // namespace spt

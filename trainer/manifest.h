@@ -16,13 +16,13 @@ namespace spt {
 nlohmann::json build_info();
 
 struct ManifestFacts {
-  std::string corpus_sha256;  // content
-  int64_t steps = 0;          // of the whole run
+  std::string corpus_sha256;   // content
+  std::string weights_sha256;  // of model.path's safetensors files; empty for random weights
+  int64_t steps = 0;           // of the whole run
   std::vector<std::string> command_line;
 };
 
-// Collective: hosts, threads and CPU types are gathered. Its "weights_sha256", of model.path's safetensors files, is
-// empty: random weights, or it comes later.
+// Collective: hosts, threads and CPU types are gathered.
 nlohmann::json make_manifest(Runtime& runtime, const RunConfig& config, const ManifestFacts& facts);
 
 }  // namespace spt

@@ -64,7 +64,8 @@ struct ModelSection {
     f("init", init, "pretrained (weights from model.path) or random");
     f("dtype", dtype, "fp32 or bf16 (with fp32 master weights); auto: fp32 on the CPU, bf16 on a GPU");
     f("sequence_parallel", sequence_parallel, "cut norms and residuals by token over tp: less memory for activations");
-    f("recompute", recompute, "what a backward pass runs again: none, attention (norm, q, k, v), or each whole block");
+    f("recompute", recompute,
+      "what a backward pass runs again: none, attention with its norm, q, k and v, or each whole block");
   }
   void validate(std::vector<std::string>& errors) const;
 };

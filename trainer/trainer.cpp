@@ -142,9 +142,6 @@ ExitStatus Trainer::run() {
     spdlog::info("{}", describe_start(done, inputs_.total_steps, config_.run.dir));
     return ExitStatus::kDone;
   }
-  // Hashing takes as long as loading: it goes on beside the first steps.
-  if (runtime_.rank() == 0 && config_.model.init == Init::kPretrained)
-    weights_sha256_ = std::async(std::launch::async, weights_hash, config_.model.path);
   load(checkpoint);
   open_records(done);
 
@@ -164,7 +161,6 @@ ExitStatus Trainer::run() {
     console.show(row);
     if (saves) {
       console.pause();
-      complete_manifest(true);
       if (row.valid_loss) spdlog::info("held-out loss after step {}: {:.4f}", done, *row.valid_loss);
       save(done);
       stop = stop || should_stop();  // asked for while saving: one save is enough
@@ -239,32 +235,24 @@ void Trainer::load(std::optional<int64_t> checkpoint) {
 }
 
 void Trainer::open_records(int64_t done) {
-  manifest_ =
-      make_manifest(runtime_, config_, {inputs_.train->info().content_sha256, inputs_.total_steps, command_line_});
-  if (runtime_.rank() != 0) return;
+  const bool is_rank_0 = runtime_.rank() == 0;
+  const nlohmann::json manifest = make_manifest(
+      runtime_, config_,
+      {inputs_.train->info().content_sha256,
+       is_rank_0 && config_.model.init == Init::kPretrained ? weights_hash(config_.model.path) : std::string(),
+       inputs_.total_steps, command_line_});
+  if (!is_rank_0) return;
   write_durable(config_.run.dir / "config.yaml", dump_fields(config_));
-  write_manifest();
+  // Bytes of a path that are no UTF-8 become U+FFFD.
+  write_durable(config_.run.dir / "manifest.json",
+                manifest.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   metrics_.emplace(config_.run.dir / "metrics.jsonl", done);
   events_.emplace(config_.run.dir / "tensorboard", done);
   show_samples();
 }
 
-void Trainer::write_manifest() const {
-  // Bytes of a path that are no UTF-8 become U+FFFD.
-  write_durable(config_.run.dir / "manifest.json",
-                manifest_.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
-}
-
-void Trainer::complete_manifest(bool wait) {
-  if (!weights_sha256_.valid()) return;
-  if (!wait && weights_sha256_.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return;
-  manifest_["weights_sha256"] = weights_sha256_.get();
-  write_manifest();
-}
-
 void Trainer::record(const MetricsRow& row) {
   if (runtime_.rank() != 0) return;
-  complete_manifest(false);
   metrics_->append(row);
   events_->add_scalar("loss", row.step, row.loss);
   events_->add_scalar("grad_norm", row.step, row.grad_norm);
@@ -286,12 +274,9 @@ MetricsRow Trainer::step(int64_t step) {
     trained += batch.trained_tokens();
     tokens += batch.ids.numel();
   }
-  const auto passes = static_cast<int64_t>(batches.size());
   at::Tensor sums = at::tensor({trained, tokens}, at::kLong).to(runtime_.device());
   mesh_.dp->all_reduce(sums);  // 2 count trained tokens over dp
   sums = sums.cpu();
-  at::Tensor most_passes = at::full({}, passes, sums.options().device(runtime_.device()));
-  if (shards_gradients()) mesh_.dp->all_reduce(most_passes, Reduce::kMax);
   row.trained_tokens = sums[0].item<int64_t>();
   row.tokens = sums[1].item<int64_t>();
 
@@ -306,7 +291,12 @@ MetricsRow Trainer::step(int64_t step) {
     backward(sum, scale);
     loss += sum.detach();
   }
-  for (int64_t pass = passes; pass < most_passes.item<int64_t>(); ++pass) gradients_->skip_pass();
+  if (shards_gradients()) {  // a rank with fewer passes takes part in the others' reductions
+    const auto passes = static_cast<int64_t>(batches.size());
+    at::Tensor most = at::full({}, passes, at::kLong);
+    runtime_.host_world().all_reduce(most, Reduce::kMax);
+    for (int64_t pass = passes; pass < most.item<int64_t>(); ++pass) gradients_->skip_pass();
+  }
   gradients_->finish();
   mesh_.dp->all_reduce(loss);
   row.lr = learning_rate(config_.schedule, config_.optimizer.lr, step, inputs_.total_steps);

@@ -1,13 +1,10 @@
 // Full-parameter fine-tuning of one model on one corpus, on a dp × tp mesh.
 #pragma once
 
-#include <future>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "data/dataset.h"
@@ -50,11 +47,9 @@ class Trainer {
   void require_same_inputs(const std::filesystem::path& hf) const;
   void load(std::optional<int64_t> checkpoint);  // weights and optimizer: new ones, or those of this step
   void open_records(int64_t done);               // rank 0 writes the configuration, manifest, metrics, events
-  void write_manifest() const;
-  void complete_manifest(bool wait);  // with the weights' hash, once it is there
   void record(const MetricsRow& row);
   MetricsRow step(int64_t step);  // from 0
-  bool shards_gradients() const { return config_.optimizer.zero == ZeroStage::kGradients; }
+  bool shards_gradients() const { return config_.optimizer.zero == ZeroStage::kGradients && mesh_.dp->size() > 1; }
   std::vector<Batch> load_batches(int64_t step) const;  // on the thread of rows_
   void save(int64_t step);
   bool should_stop();  // collective: all ranks agree
@@ -72,8 +67,6 @@ class Trainer {
   std::unique_ptr<ReadAhead<std::vector<Batch>>> rows_;  // of each step, read while the one before is trained on
   // On rank 0, while it runs:
   std::unique_ptr<RunLock> lock_;
-  nlohmann::json manifest_;
-  std::future<std::string> weights_sha256_;  // of model.path
   std::optional<MetricsWriter> metrics_;
   std::optional<EventWriter> events_;
 };

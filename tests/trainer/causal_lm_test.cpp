@@ -94,6 +94,7 @@ TEST_P(GoldenModel, TenSteps_FollowTransformersTo1e4Relative) {
     backward(sum, 1 / count);
     const double rate = learning_rate(schedule, adamw.lr, step, 10);
     EXPECT_NEAR(rate, rates[step].item<double>(), 1e-6 * rate) << "step " << step;
+    gradients.finish();
     const double norm = optimizer->step(rate, gradients.owned()).item<double>();
     gradients.clear();
     const double loss = losses[step].item<double>(), expected_norm = norms[step].item<double>();

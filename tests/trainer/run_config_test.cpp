@@ -143,11 +143,13 @@ TEST_F(RunConfigFile, Differences_LetsThroughWhatAResumedRunMayChange) {
   EXPECT_THAT(
       differences(load(), load({"mesh.tp=2", "mesh.backend=mpi", "run.log_every=5", "run.collective_timeout_s=9",
                                 "run.io_timeout_s=9", "model.recompute=block", "train.micro_batch_tokens=64",
-                                "checkpoint.every_steps=3", "checkpoint.keep=1", "checkpoint.final_optimizer=false"})),
+                                "model.sequence_parallel=false", "optimizer.zero=2", "checkpoint.every_steps=3",
+                                "checkpoint.keep=1", "checkpoint.final_optimizer=false"})),
       IsEmpty());
-  for (const char* override : {"run.seed=2", "model.path=models/other", "model.dtype=bf16", "model.init=random",
-                               "data.train=d.h5", "data.valid=v.h5", "data.packing=false", "data.max_tokens=8",
-                               "optimizer.betas=[0.9, 0.99]", "schedule.final_lr=0", "train.batch_examples=32"})
+  for (const char* override :
+       {"run.seed=2", "model.path=models/other", "model.dtype=bf16", "model.init=random", "data.train=d.h5",
+        "data.valid=v.h5", "data.packing=false", "data.max_tokens=8", "optimizer.betas=[0.9, 0.99]",
+        "optimizer.grad_dtype=bf16", "schedule.final_lr=0", "train.batch_examples=32"})
     EXPECT_THAT(differences(load(), load({override})), Not(IsEmpty())) << override;
 }
 

@@ -123,6 +123,25 @@ TEST(ZeroAdamW, Bf16Values_FollowAnFp32Master) {
   EXPECT_GT(distance(values, start), 1e-3);
 }
 
+// More elements than are updated at once.
+TEST(ZeroAdamW, LongBf16Values_MoveAsFp32OnesWould) {
+  Mesh mesh(job(), {});
+  const int64_t length = 12 * 150'000;
+  const std::vector<Bucket> buckets = {{0, length}};
+  const std::vector<Segment> segments = {{0, length - 7, true, 1.0}};
+  const at::Tensor start = at::sin(at::arange(length, at::kFloat)).to(at::kBFloat16), wide = start.to(at::kFloat);
+  ZeroAdamW narrow_one(start, buckets, segments, {}, *mesh.dp, mesh.world),
+      wide_one(wide, buckets, segments, {}, *mesh.dp, mesh.world);
+  const Owned& owned = wide_one.owned()[0];
+  for (int64_t step = 0; step < 3; ++step) {
+    const at::Tensor grads = at::cos(at::arange(owned.length, at::kFloat) * (1 + static_cast<double>(step)));
+    narrow_one.step(1e-3, {grads});
+    wide_one.step(1e-3, {grads});
+  }
+  EXPECT_TRUE(at::equal(narrow_one.state(AdamWState::kMaster, owned.at, owned.length),
+                        wide_one.state(AdamWState::kMaster, owned.at, owned.length)));
+}
+
 TEST(ZeroAdamW, Fp32Values_AreTheirOwnMaster) {
   Mesh mesh(job(), {});
   at::Tensor values = numbers(1).to(at::kFloat);

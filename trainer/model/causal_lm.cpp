@@ -179,6 +179,8 @@ at::Tensor CausalLm::hidden(const at::Tensor& ids, const Layout& layout, std::sp
   at::Tensor x =
       sum_of_ranks(embedding(ids.to(tp_->device()), *embedding_, embedding_->shards[0].begin, tp_->size()), layout);
   const bool again = recomputes(Recompute::kBlock, x);
+  TORCH_INTERNAL_ASSERT(bucket_complete_ || !at::GradMode::is_enabled() || parameters_.keeps_gradients(1),
+                        "blocks share the memory of their gradients, which nobody takes away");
   const bool watched = bucket_complete_ && at::GradMode::is_enabled() && x.requires_grad();
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];

@@ -27,6 +27,14 @@ struct CrossEntropyFunction : Function<CrossEntropyFunction> {
     // One buffer for all chunks: fresh pages cost as much as a pass over them.
     const at::Tensor buffer = at::empty({std::min(chunk, n), valid}, hidden.options());
 
+    // Chunks are added up in fp32 before they are rounded.
+    const bool is_apart = with_gradients && chunk < n && weight.grad.scalar_type() != at::kFloat;
+    at::Tensor gradient;
+    if (is_apart)
+      gradient = at::zeros({valid, hidden.size(1)}, weight.grad.options().dtype(at::kFloat));
+    else if (with_gradients)
+      gradient = weight.grad.narrow(0, 0, valid);
+
     for (int64_t first = 0; first < n; first += chunk) {
       const int64_t rows = std::min(chunk, n - first);
       const at::Tensor h = hidden.narrow(0, first, rows);
@@ -56,8 +64,9 @@ struct CrossEntropyFunction : Function<CrossEntropyFunction> {
       const at::Tensor dlogits = logits.to(hidden.scalar_type());
       at::Tensor dh = dhidden.narrow(0, first, rows);
       at::mm_out(dh, dlogits, table);
-      add_product(weight.grad.narrow(0, 0, valid), dlogits.t(), h);
+      add_product(gradient, dlogits.t(), h);
     }
+    if (is_apart) weight.grad.narrow(0, 0, valid).add_(gradient);
     if (with_gradients) ctx->save_for_backward({dhidden});
     return total;
   }

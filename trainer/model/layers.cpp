@@ -88,9 +88,15 @@ struct EmbeddingFunction : Function<EmbeddingFunction> {
   static tensor_list backward(AutogradContext* ctx, tensor_list grads) {
     const auto saved = ctx->get_saved_variables();
     at::Tensor& gradient = kept(ctx).grad;
-    at::Tensor g = grads[0].to(gradient.scalar_type());
+    at::Tensor g = grads[0].to(at::kFloat);
     if (saved[1].defined()) g = g.masked_fill(saved[1].logical_not().unsqueeze(-1), 0);
-    gradient.index_add_(0, saved[0], g);
+    if (gradient.scalar_type() == at::kFloat) {
+      gradient.index_add_(0, saved[0], g);
+    } else {  // a token's occurrences are added up before they are rounded
+      const auto [ids, place] = at::_unique(saved[0], true, true);
+      const at::Tensor sums = at::zeros({ids.size(0), g.size(1)}, g.options()).index_add_(0, place, g);
+      gradient.index_add_(0, ids, sums.to(gradient.scalar_type()));
+    }
     return {at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };

@@ -1,4 +1,4 @@
-// The model's weights and gradients: two flat buffers, and one Parameter for each matrix a layer multiplies by.
+// The model's weights and gradients: flat buffers, and one Parameter for each matrix a layer multiplies by.
 //
 // Layers declare their parameters first (arithmetic only: a 7B model costs nothing), `allocate` then binds them to
 // views of the buffers, and the optimizer works on the buffers alone. The buffers are divided into buckets, one a block
@@ -21,7 +21,7 @@ namespace spt {
 struct Parameter {
   std::vector<Shard> shards;
   std::vector<int64_t> shape;  // local; dim 0 may be padded beyond the shards' rows (vocabulary), pad rows stay zero
-  int64_t offset = 0;          // of its first element in the flat buffers, once they are allocated
+  int64_t offset = 0;          // of its first element in the flat values, once they are allocated
 
   at::Tensor value;  // [shape], the model's dtype
   at::Tensor grad;   // [shape], fp32 or bf16; backward passes add to it (undefined without gradients)

@@ -13,8 +13,8 @@ namespace spt {
 void check_pretrained(const CausalLm& model, const std::filesystem::path& folder);
 
 // Collective over `dp`. The same check, then this rank's slice of each weight, which one of the dp ranks reads, each in
-// its turn, and broadcasts to the others: the job reads the folder once, however many ranks it has. Tied embeddings may
-// be stored under either name.
+// its turn, and broadcasts to the others: over dp the folder is read once, however many ranks there are. Tied
+// embeddings may be stored under either name.
 void load_pretrained(CausalLm& model, const std::filesystem::path& folder, Communicator& dp);
 // The same for one rank, or a tp group, alone.
 void load_pretrained(CausalLm& model, const std::filesystem::path& folder);

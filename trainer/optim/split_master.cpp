@@ -9,7 +9,8 @@ at::Tensor join_master(const at::Tensor& upper, const at::Tensor& lower) {
 }
 
 void split_master(const at::Tensor& master, at::Tensor upper, at::Tensor lower) {
-  const at::Tensor bits = master.view(at::kInt);
+  constexpr int kNan = 0x7fc00000;  // whose lower half is zero: rounding must not carry a NaN into a number
+  const at::Tensor bits = master.view(at::kInt).masked_fill(master.isnan(), kNan);
   const at::Tensor rounded = (bits + (1 << 15)).bitwise_right_shift_(16);  // arithmetic: keeps the sign
   lower.copy_(bits - rounded * (1 << 16));
   upper.view(at::kShort).copy_(rounded);

@@ -1,5 +1,6 @@
 // An fp32 number as a bf16 number and what it lacks. The upper half is the number rounded half up (towards a larger
-// magnitude) to bf16, the lower half a signed offset of 16 bits: bits = upper · 2¹⁶ + lower, exact for all numbers.
+// magnitude) to bf16, the lower half a signed offset of 16 bits: bits = upper · 2¹⁶ + lower, exact for all numbers. A
+// NaN stays one in both.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -16,7 +16,7 @@ namespace spt {
 namespace {
 
 // Elements that are updated at once where a master is put together for it: on a CPU they stay in its cache.
-constexpr int64_t kChunkOnCpu = int64_t{1} << 18, kChunkElsewhere = int64_t{1} << 26;
+constexpr int64_t kChunkOnCpu = int64_t{1} << 18, kChunkElsewhere = int64_t{1} << 24;
 
 }  // namespace
 
@@ -37,10 +37,10 @@ ZeroAdamW::ZeroAdamW(at::Tensor values, const std::vector<Bucket>& buckets, cons
     : values_(std::move(values)), buckets_(buckets), config_(std::move(config)), dp_(dp), world_(world) {
   int64_t length = 0;
   for (const Bucket& bucket : buckets_) {
-    TORCH_INTERNAL_ASSERT((bucket.end - bucket.begin) % dp.size() == 0);
-    const int64_t part = (bucket.end - bucket.begin) / dp.size();
-    owned_.push_back({bucket.begin + dp.rank() * part, length, part});
-    length += part;
+    TORCH_INTERNAL_ASSERT(bucket.length() % dp.size() == 0);
+    const Bucket part = bucket.part(dp.rank(), dp.size());
+    owned_.push_back({part.begin, length, part.length()});
+    length += part.length();
   }
   for (size_t i = 0; i < owned_.size(); ++i)
     for (const Segment& segment : segments) {
@@ -55,6 +55,8 @@ ZeroAdamW::ZeroAdamW(at::Tensor values, const std::vector<Bucket>& buckets, cons
 
 at::Tensor ZeroAdamW::step(double lr, const std::vector<at::Tensor>& grads) {
   at::NoGradGuard no_grad;
+  TORCH_INTERNAL_ASSERT(grads.size() == owned_.size());
+  for (size_t i = 0; i < owned_.size(); ++i) TORCH_INTERNAL_ASSERT(grads[i].numel() == owned_[i].length);
   at::Tensor norm = at::zeros({}, values_.options().dtype(at::kDouble));
   for (const OwnedSegment& segment : segments_) {
     const at::Tensor part = grads[segment.bucket].narrow(0, segment.begin, segment.length);
@@ -92,7 +94,7 @@ void ZeroAdamW::update(const OwnedSegment& segment, const at::Tensor& grads, dou
 
 void ZeroAdamW::gather_values() {
   for (size_t i = 0; i < buckets_.size(); ++i)
-    dp_.all_gather(values_.narrow(0, buckets_[i].begin, buckets_[i].end - buckets_[i].begin),
+    dp_.all_gather(values_.narrow(0, buckets_[i].begin, buckets_[i].length()),
                    values_.narrow(0, owned_[i].begin, owned_[i].length));
 }
 

@@ -43,7 +43,7 @@ struct AdamWConfig {
     f("weight_decay", weight_decay, "decoupled decay, of matrices only");
     f("clip_norm", clip_norm, "limit of the global gradient norm; 0 switches clipping off");
     f("zero", zero,
-      "cut over dp: 1, the optimizer's state; 2, the gradients too, which are then reduced in every backward pass");
+      "cut over dp: 1, the optimizer's state; 2, the blocks' gradients too, reduced in every backward pass");
     f("grad_dtype", grad_dtype, "in which gradients are added up over micro-batches and ranks: fp32 or bf16");
   }
   void validate(std::vector<std::string>& errors) const;
