@@ -72,9 +72,8 @@ std::string text_of(const ordered_json& json) {
 }
 
 // What two judgements must share to stand in one file.
-constexpr const char* kIdentity[] = {"/format",         "/version",     "/a_evaluation",
-                                     "/b_evaluation",   "/judge/model", "/judge/prompt_sha256",
-                                     "/judge/keep_role"};
+constexpr const char* kIdentity[] = {"/format",      "/version",        "/a_evaluation",        "/b_evaluation",
+                                     "/judge/model", "/judge/settings", "/judge/prompt_sha256", "/judge/keep_role"};
 
 // The tasks that judgement.json has of earlier calls. Throws BadInput where it is of another judging.
 ordered_json earlier_tasks(const fs::path& file, const ordered_json& now) {

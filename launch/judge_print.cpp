@@ -142,6 +142,7 @@ ordered_json judgement_json(const Judging& judging, const Judgement& judgement) 
                       {"b_evaluation", judging.b_evaluation()}};
   out["judge"] = {{"model", model.name},
                   {model.is_checkpoint ? "checkpoint" : "endpoint", model.place},
+                  {"settings", model.settings},
                   {"prompt", judging.judge().name()},
                   {"prompt_sha256", judging.judge().sha256()},
                   {"keep_role", judging.options().keep_role}};

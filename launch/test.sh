@@ -2,7 +2,7 @@
 # Install what lacks, build, and run the tests. Each part prints its time; a failing part does not hide the others.
 #
 #   ./launch/test.sh         # every test: what CI runs
-#   ./launch/test.sh all     # the same, and sanitizers, a real endpoint, the report's page in a browser
+#   ./launch/test.sh all     # the same, and longer fuzzing, sanitizers, a real endpoint, the report's page in a browser
 #   ./launch/test.sh fast    # the fast tests only
 #   ./launch/test.sh fuzz    # the fuzz targets only, a minute each (tests/fuzz/run.sh)
 #   ./launch/test.sh lint    # format, include order, samples, clang-tidy on everything
@@ -62,7 +62,7 @@ test_sanitized() {
   ASAN_OPTIONS=protect_shadow_gap=0:detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
     tests "sanitizer tests" build-asan -R '^(base|data)\.|^trainer\.ranks_1$'
 }
-fuzz() { SPT_TORCH_DIR="$deps/torch/torch" tests/fuzz/run.sh; }
+fuzz() { SPT_TORCH_DIR="$deps/torch/torch" tests/fuzz/run.sh "$1"; }  # seconds each
 peer_python_fits() { python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'; }
 
 case $mode in
@@ -91,7 +91,10 @@ if [ "$mode" = all ]; then
   part "browser setup" step build ./launch/setup.sh --browser
   part "browser tests" tests "browser setup" tests "browser tests" build -L browser
 fi
-case $mode in default | all | fuzz) part "fuzz targets" check setup fuzz ;; esac
+case $mode in
+  default) part "fuzz targets" check setup fuzz 20 ;;
+  all | fuzz) part "fuzz targets" check setup fuzz 60 ;;
+esac
 if [ "$mode" = all ]; then
   part "sanitizer configure" step setup configure build-asan -DSPT_SANITIZE=address,undefined
   part "sanitizer build" step "sanitizer configure" build_sanitized

@@ -74,27 +74,34 @@ void check_shots(const EvalInputs& inputs, const EvalItem& item) {
                                  task.name, task.shots.path.string()));
 }
 
-std::string fingerprint_of(const EvalInputs& inputs, const EvalConfig& config) {
-  json facts = {config.eval.max_new_tokens,
-                config.eval.conclusion_tokens,
-                inputs.forbid_role,
-                config.eval.deterministic,
-                inputs.prompter.chat_template() != nullptr ? inputs.prompter.chat_template()->text() : "none",
-                fields_detail::format_any(config.eval.role_in),
-                inputs.tokenizer->sha256()};
-  for (const Task& task : inputs.tasks) facts.push_back(dump_fields(task));
-  for (const auto& shots : inputs.shots)
-    for (const auto& [group, examples] : shots) facts.push_back({group, examples.text});
+// A hash over the task's file, its examples and items.
+std::string task_sha256(const EvalInputs& inputs, size_t task) {
   Sha256 hash;
-  hash.update(facts.dump());
+  const auto update = [&](const json& facts) {
+    hash.update(facts.dump(-1, ' ', false, json::error_handler_t::replace));
+  };
+  update(dump_fields(inputs.tasks[task]));
+  for (const auto& [group, examples] : inputs.shots[task]) update({group, examples.text});
+  if (inputs.corpora[task]) update(inputs.corpora[task]->info().content_sha256);
   for (const EvalItem& item : inputs.items)
-    hash.update(json{item.task, item.item.id, item.item.group, item.item.prompt, item.item.options, item.item.gold,
-                     item.item.code.prompt, item.item.code.test, item.item.code.entry_point,
-                     item.given_role.value_or("")}
-                    .dump(-1, ' ', false, json::error_handler_t::replace));
-  for (const auto& corpus : inputs.corpora)
-    if (corpus) hash.update(corpus->info().content_sha256);
+    if (item.task == task)
+      update({item.item.id, item.item.group, item.item.prompt, item.item.options, item.item.gold, item.item.code.prompt,
+              item.item.code.test, item.item.code.entry_point, item.given_role.value_or("")});
   return hash.hex();
+}
+
+json facts_of(const EvalInputs& inputs, const EvalConfig& config) {
+  const ChatTemplate* chat_template = inputs.prompter.chat_template();
+  json facts = {{"eval.max_new_tokens", config.eval.max_new_tokens},
+                {"eval.conclusion_tokens", config.eval.conclusion_tokens},
+                {"eval.role", config.eval.role},
+                {"eval.role_in", fields_detail::format_any(config.eval.role_in)},
+                {"eval.deterministic", config.eval.deterministic},
+                {"eval.chat_template", chat_template != nullptr ? sha256_hex(chat_template->text()) : "none"},
+                {"tokenizer", inputs.tokenizer->sha256()}};
+  for (size_t task = 0; task < inputs.tasks.size(); ++task)
+    facts["task " + inputs.tasks[task].name] = task_sha256(inputs, task);
+  return facts;
 }
 
 std::string readable(const std::vector<int32_t>& ids, const Tokenizer& tokenizer) {
@@ -118,6 +125,19 @@ std::string readable(const std::vector<int32_t>& ids, const Tokenizer& tokenizer
 
 }  // namespace
 
+std::vector<Task> load_tasks(const EvalConfig& config) {
+  std::vector<Task> tasks;
+  for (const std::string& name : config.eval.tasks) {
+    const fs::path file = named_config("tasks", name);
+    Task task = load_task(file);
+    if (std::any_of(tasks.begin(), tasks.end(), [&](const Task& other) { return other.name == task.name; }))
+      throw BadInput(fmt::format("{}: another task is called {} too", file.string(), task.name));
+    if (task.kind == TaskKind::kCode && !config.eval.allow_unsandboxed) require_sandbox();
+    tasks.push_back(std::move(task));
+  }
+  return tasks;
+}
+
 EvalInputs load_eval_inputs(const EvalConfig& config) {
   const ModelConfig model = load_model_config(config.model.path);
   auto tokenizer = load_tokenizer(config.model.path);
@@ -129,26 +149,21 @@ EvalInputs load_eval_inputs(const EvalConfig& config) {
                     std::move(prompter),
                     roles.is_forbidden(),
                     !config.eval.allow_unsandboxed,
+                    load_tasks(config),
                     {},
                     {},
                     {},
-                    {},
-                    ""};
-  for (const std::string& name : config.eval.tasks) {
-    const fs::path file = named_config("tasks", name);
-    Task task = load_task(file);
-    const bool is_known =
-        std::any_of(inputs.tasks.begin(), inputs.tasks.end(), [&](const Task& t) { return t.name == task.name; });
-    if (is_known) throw BadInput(fmt::format("{}: another task is called {} too", file.string(), task.name));
-    if (task.kind == TaskKind::kCode && inputs.sandboxed) require_sandbox();
+                    {}};
+  for (size_t i = 0; i < inputs.tasks.size(); ++i) {
+    const Task& task = inputs.tasks[i];
     inputs.corpora.emplace_back();
     inputs.shots.emplace_back();
-    inputs.tasks.push_back(task);
     if (task.kind == TaskKind::kPerplexity) {
-      inputs.corpora.back() = open_corpus(file, task, config, *inputs.tokenizer, model);
+      inputs.corpora.back() =
+          open_corpus(named_config("tasks", config.eval.tasks[i]), task, config, *inputs.tokenizer, model);
       for (int64_t row = 0; row < inputs.corpora.back()->size(); ++row) {
         EvalItem& item = inputs.items.emplace_back();
-        item.task = inputs.tasks.size() - 1;
+        item.task = i;
         item.item.id = std::to_string(row);
         item.tokens = inputs.corpora.back()->lengths()[static_cast<size_t>(row)];
       }
@@ -158,13 +173,13 @@ EvalInputs load_eval_inputs(const EvalConfig& config) {
     if (config.eval.shots > 0) inputs.shots.back() = read_shots(task, config.eval.data.root, config.eval.shots);
     if (config.eval.limit) items = sample_items(std::move(items), *config.eval.limit, config.eval.seed);
     const auto given = roles.of(task, items, *inputs.tokenizer);
-    for (size_t i = 0; i < items.size(); ++i) {
-      inputs.items.push_back({inputs.tasks.size() - 1, std::move(items[i]), given[i]});
+    for (size_t j = 0; j < items.size(); ++j) {
+      inputs.items.push_back({i, std::move(items[j]), given[j]});
       check_shots(inputs, inputs.items.back());
       measure_length(inputs, inputs.items.back());
     }
   }
-  inputs.fingerprint = fingerprint_of(inputs, config);
+  inputs.depends_on = facts_of(inputs, config);
   return inputs;
 }
 

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "data/dataset.h"
 #include "data/tokenizer.h"
 #include "trainer/eval/choice.h"
@@ -34,11 +36,15 @@ struct EvalInputs {
   std::vector<std::unique_ptr<Dataset>> corpora;    // by task; null where it asks questions
   std::vector<std::map<std::string, Shots>> shots;  // by task and group; empty where there are none
   std::vector<EvalItem> items;                      // of all tasks, in order
-  std::string fingerprint;                          // SHA-256 of all that a sample depends on but the weights
+  nlohmann::json depends_on;                        // what a sample depends on but the weights: {"eval.role": …}
 };
 
-// Throws BadInput naming file and line: everything load_task, read_items and GivenRoles refuse; two tasks of one name;
-// a corpus of another tokenizer; an item too long for the model.
+// Throws BadInput naming the file: everything load_task refuses; two tasks of one name; code that this machine cannot
+// confine.
+std::vector<Task> load_tasks(const EvalConfig& config);
+
+// Throws BadInput naming file and line: everything load_tasks, read_items and GivenRoles refuse; a corpus of another
+// tokenizer; an item too long for the model.
 EvalInputs load_eval_inputs(const EvalConfig& config);
 
 // The examples in front of the item's question; "" where there are none.

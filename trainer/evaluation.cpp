@@ -46,10 +46,12 @@ class Evaluation {
         dtype_(scalar_type(config.model.dtype, runtime.device())) {
     check_pretrained(model_, config.model.path);
     const std::string weights = hash_folder(config.model.path);
-    check_same_view(runtime, {{"model " + config.model.path.string(), weights}, {"tasks", inputs_.fingerprint}});
-    identity_ = sha256_hex(inputs_.fingerprint + weights + c10::toString(dtype_));
-    if (config.eval.deterministic)  // sums over tp ranks are taken in another order for every tp
-      identity_ = sha256_hex(fmt::format("{} tp {}", identity_, mesh_.tp->size()));
+    check_same_view(runtime, {{"model " + config.model.path.string(), weights}, {"tasks", inputs_.depends_on.dump()}});
+    depends_on_ = inputs_.depends_on;
+    depends_on_["model.path"] = weights;
+    depends_on_["model.dtype"] = dtype_name();
+    // Sums over tp ranks are taken in another order for every tp.
+    if (config.eval.deterministic) depends_on_["mesh.tp"] = mesh_.tp->size();
   }
 
   ExitStatus run() {
@@ -62,7 +64,7 @@ class Evaluation {
       } else {
         fs::create_directories(config_.run.dir / "samples");
         lock = std::make_unique<RunLock>(config_.run.dir);
-        found_ = read_eval_journal(journal_folder(), identity_);
+        found_ = read_eval_journal(journal_folder(), depends_on_);
         check_found();
         json keys = json::array();
         for (const ordered_json& sample : found_) keys.push_back({sample.at("task"), sample.at("id")});
@@ -80,7 +82,7 @@ class Evaluation {
     watch_collectives(config_.run.collective_timeout_s, "run.collective_timeout_s");
     if (config_.eval.deterministic) make_deterministic(model_);
     const Clock::time_point begin = Clock::now();
-    measured_ = measure_items(model_, inputs_, config_.eval, runtime_, mesh_, {journal_folder(), identity_}, known_);
+    measured_ = measure_items(model_, inputs_, config_.eval, runtime_, mesh_, {journal_folder(), depends_on_}, known_);
     watch_collectives(0, "");  // a rank with short items waits for the others
     const at::Tensor seconds = at::full({}, std::chrono::duration<double>(Clock::now() - begin).count(), at::kDouble);
     runtime_.host_world().all_reduce(seconds, Reduce::kMax);
@@ -96,6 +98,7 @@ class Evaluation {
 
  private:
   bool is_rank_0() const { return runtime_.rank() == 0; }
+  std::string dtype_name() const { return dtype_ == at::kFloat ? "fp32" : "bf16"; }
   fs::path journal_folder() const { return config_.run.dir / "journal"; }
 
   // Throws BadInput where the folder holds the results of another evaluation.
@@ -105,12 +108,14 @@ class Evaluation {
       require_writable_below(config_.run.dir, "run.dir");
       return false;
     }
-    if (evaluation_of(config_.run.dir) != identity_)
-      throw BadInput(fmt::format(
-          "{} is of another evaluation (another model, tasks or settings); choose another run.dir", file.string()));
-    for (const auto& [task, result] : read_results(config_.run.dir)) read_samples(config_.run.dir, task, result);
-    fmt::print("{} is finished:\n", config_.run.dir.string());
+    const auto found = read_results(config_.run.dir);
     const ordered_json results = ordered_json::parse(read_file(file));
+    const json facts = results.contains("depends_on") ? json(results["depends_on"]) : json::object();
+    if (const std::string differs = differing_facts(facts, depends_on_); !differs.empty())
+      throw BadInput(fmt::format("{} is of another evaluation (what differs: {}); choose another run.dir",
+                                 file.string(), differs));
+    for (const auto& [task, result] : found) read_samples(config_.run.dir, task, result);
+    fmt::print("{} is finished:\n", config_.run.dir.string());
     for (const auto& [task, result] : results.at("tasks").items()) fmt::print("{}\n", describe_result(task, result));
     return true;
   }
@@ -160,7 +165,8 @@ class Evaluation {
     std::map<SampleKey, const ordered_json*> by_key;
     for (const ordered_json& sample : found_) by_key[{sample.at("task"), sample.at("id")}] = &sample;
     ordered_json results = {{"model", config_.model.path.string()},
-                            {"evaluation", identity_},
+                            {"evaluation", sha256_hex(depends_on_.dump())},
+                            {"depends_on", depends_on_},
                             {"settings", settings()},
                             {"seconds", seconds_},
                             {"tasks", ordered_json::object()}};
@@ -185,7 +191,7 @@ class Evaluation {
 
   ordered_json settings() const {
     const auto& eval = config_.eval;
-    ordered_json settings = {{"dtype", dtype_ == at::kFloat ? "fp32" : "bf16"},
+    ordered_json settings = {{"dtype", dtype_name()},
                              {"role", eval.role},
                              {"role_in", fields_detail::format_any(eval.role_in)},
                              {"max_new_tokens", eval.max_new_tokens},
@@ -218,7 +224,7 @@ class Evaluation {
   Mesh mesh_;
   CausalLm model_;
   at::ScalarType dtype_;
-  std::string identity_;             // of the evaluation: what its samples depend on
+  json depends_on_;                  // what the samples depend on, by name
   std::vector<ordered_json> found_;  // rank 0: those of the journal, at the end all
   std::set<SampleKey> known_;        // measured before
   MeasuredItems measured_;           // by this rank

@@ -90,7 +90,7 @@ class Measuring {
         portions_(portions_of(inputs, known, std::min(kPassTokens, config.batch_tokens.value_or(kPassTokens)),
                               !config.deterministic)),
         queue_(runtime, mesh, static_cast<int64_t>(portions_.size())) {
-    if (mesh.place.tp_rank == 0) journal_.emplace(journal.folder, mesh.place.dp_rank, journal.evaluation);
+    if (mesh.place.tp_rank == 0) journal_.emplace(journal.folder, mesh.place.dp_rank, journal.depends_on);
     if (runtime.rank() == 0)
       progress_.emplace(journal.folder, static_cast<int64_t>(known.size()), static_cast<int64_t>(inputs.items.size()));
   }

@@ -17,7 +17,7 @@ namespace spt {
 
 struct JournalPlace {
   std::filesystem::path folder;
-  std::string evaluation;  // eval_journal.h
+  nlohmann::json depends_on;  // eval_journal.h
 };
 
 struct MeasuredItems {

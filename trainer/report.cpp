@@ -190,7 +190,7 @@ class Collector {
   }
 
   // Samples stand side by side, also of evaluations that are not compared.
-  void check_items() const {
+  void check_items() const try {
     std::map<std::string, const ReportEvaluation*> first;
     for (const ReportEvaluation& evaluation : report_.evaluations)
       for (const auto& [name, samples] : evaluation.samples) {
@@ -200,6 +200,11 @@ class Collector {
         check_same_items(samples_file(other.facts.path, name), {reference.begin(), reference.end()},
                          samples_file(evaluation.facts.path, name), {samples.begin(), samples.end()});
       }
+  } catch (const BadInput& error) {
+    throw BadInput(
+        fmt::format("{}; give this report only evaluations that belong together: a folder with results.json "
+                    "may stand in place of its run's",
+                    error.what()));
   }
 
   // A side of a judgement, if it is an evaluation of the report.

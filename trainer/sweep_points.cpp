@@ -11,6 +11,7 @@
 #include "data/field_text.h"
 #include "trainer/checkpoint_files.h"
 #include "trainer/eval_config.h"
+#include "trainer/eval_inputs.h"
 #include "trainer/run_config.h"
 
 namespace spt {
@@ -133,6 +134,12 @@ fs::path model_of(const fs::path& run) {
   return found / "hf";
 }
 
+bool is_below(const fs::path& path, const fs::path& folder) {
+  const fs::path relative =
+      fs::absolute(path).lexically_normal().lexically_relative(fs::absolute(folder).lexically_normal());
+  return !relative.empty() && *relative.begin() != "..";
+}
+
 std::vector<std::string> split_words(const std::string& line) {
   std::vector<std::string> words;
   bool inside = false;
@@ -204,10 +211,16 @@ void check_points(const SweepConfig& config, const std::vector<SweepPoint>& poin
   for (const SweepPoint& point : points)
     for (const SweepCommand& command : point_commands(config, point)) try {
         const std::vector<std::string> overrides(command.arguments.begin() + 2, command.arguments.end());
-        if (command.step == "train")
+        if (command.step == "train") {
           load_run_config(command.config, overrides);
-        else
-          read_fields<EvalConfig>(load_config_values(command.config, overrides));
+          continue;
+        }
+        const auto evaluation = read_fields<EvalConfig>(load_config_values(command.config, overrides));
+        if (&point != &points[0]) continue;  // the same tasks as the first point's
+        const std::vector<Task> tasks = load_tasks(evaluation);
+        if (is_below(evaluation.eval.data.root, config.dir)) continue;  // `prepare` may make it
+        for (const Task& task : tasks)
+          if (task.kind != TaskKind::kPerplexity) read_items(task, evaluation.eval.data.root);
       } catch (const BadInput& error) {
         throw BadInput(fmt::format("point {}, {}: {}", point.name, command.step, error.what()));
       }

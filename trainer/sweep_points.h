@@ -35,7 +35,8 @@ struct SweepCommand {
 // there is none.
 std::vector<SweepCommand> point_commands(const SweepConfig& config, const SweepPoint& point);
 
-// Every configuration of every point, as spt train and spt eval will read them. Throws BadInput naming point and step.
+// Every configuration of every point, as spt train and spt eval will read them, and the tasks with their data, but what
+// `prepare` makes. Throws BadInput naming point and step.
 void check_points(const SweepConfig& config, const std::vector<SweepPoint>& points);
 
 // The words of a line of `prepare` or `after`, with {names} filled in; quotes hold words together; a word with {every}

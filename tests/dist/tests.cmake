@@ -9,6 +9,7 @@ add_executable(dist_tests
   ${spt_dist_tests}/mesh_test.cpp
   ${spt_dist_tests}/work_queue_test.cpp)
 target_link_libraries(dist_tests PRIVATE spt_dist GTest::gmock)
+target_precompile_headers(dist_tests PRIVATE <ATen/ATen.h> <gmock/gmock.h>)
 
 set(spt_mpi_environment "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMP_NUM_THREADS=1")
 foreach(ranks 1 2 3 4)

@@ -13,6 +13,12 @@ from bad_input_case import Case
 from runs import wait_until
 
 
+def has_trained(run):
+    """Whether a first step is in the metrics: all files are open then."""
+    metrics = run / "metrics.jsonl"
+    return metrics.exists() and metrics.stat().st_size > 0
+
+
 class BadRunFolder(Case):
     def setUp(self):
         super().setUp()
@@ -45,7 +51,7 @@ class BadRunFolder(Case):
         overrides = ("model.init=random", "train.steps=100000", "checkpoint.every_steps=100000")
         arguments = self.training(run, *overrides, path=self.architecture)
         first = self.start_spt(*arguments)
-        wait_until(lambda: (run / "metrics.jsonl").exists() and (run / "metrics.jsonl").stat().st_size, "it trains")
+        wait_until(lambda: has_trained(run), "it trains")
         for ranks in (1, 2):
             with self.subTest(ranks=ranks):
                 self.refused(*arguments, says=["run.lock: the run folder is in use by", f"pid {first.process.pid}", "another run.dir"],
@@ -204,7 +210,7 @@ class Failures(Case):
                 run = self.folder / f"run-{ranks}"
                 job = self.start_spt(*self.training(run, "model.init=random", "train.steps=100000", "checkpoint.every_steps=100000", path=self.architecture),
                                      ranks=ranks)
-                wait_until(lambda: (run / "metrics.jsonl").exists() or job.status is not None, "it trains")
+                wait_until(lambda: has_trained(run) or job.status is not None, "it trains")
                 run.rename(self.folder / f"moved-{ranks}")
                 self.assertEqual(job.finish(), 2, job.output)
                 self.assert_one_message(job.output, "run.lock: the lock is gone", "run folder moved")

@@ -221,7 +221,7 @@ class EvalTasksTest(JobTest):
         self.assertIn("picks: accuracy", self.spt(*self.arguments("out", *overrides), ranks=2))
         self.assertEqual({path: path.stat().st_mtime_ns for path in (self.folder / "out").rglob("*")}, before)
         output = self.spt(*self.arguments("out", *overrides, "eval.limit=3"), status=BAD_INPUT)
-        self.assert_one_message(output, "results.json is of another evaluation", "run.dir")
+        self.assert_one_message(output, "results.json is of another evaluation (what differs: task picks)", "run.dir")
 
     def test_given_roles_stand_where_they_are_asked_for(self):
         sums = f"eval.tasks=[{self.shared}/sums.yaml]"

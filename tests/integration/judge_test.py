@@ -39,7 +39,7 @@ class OutcomesTest(JudgeTest):
         found = self.judgement()
         self.assertEqual([found[key] for key in ("format", "version", "a", "b", "a_evaluation", "b_evaluation", "confidence", "interval")],
                          ["spt-judgement", 1, str(self.a), str(self.b), "identity of a", "identity of b", 0.95, "wilson"])
-        self.assertEqual(found["judge"], {"model": "test-model", "endpoint": server.url, "prompt": "lima", "prompt_sha256": sha256(LIMA), "keep_role": False})
+        self.assertEqual(found["judge"], {"model": "test-model", "endpoint": server.url, "settings": "", "prompt": "lima", "prompt_sha256": sha256(LIMA), "keep_role": False})
         task = found["tasks"]["talk"]
         self.assertEqual((task["n"], task["pairs"], task["identical"], task["unparsed"], task["unparsed_share"], task["unanswered"], task["limit"]),
                          (30, 30, 3, 0, 0, 0, None))

@@ -4,9 +4,11 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <set>
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -16,6 +18,7 @@ namespace spt {
 namespace {
 
 namespace fs = std::filesystem;
+using nlohmann::json;
 using nlohmann::ordered_json;
 
 constexpr const char* kFormat = "spt-eval-journal";
@@ -32,7 +35,15 @@ std::vector<fs::path> files_of(const fs::path& folder) {
 
 }  // namespace
 
-std::vector<ordered_json> read_eval_journal(const fs::path& folder, const std::string& evaluation) {
+std::string differing_facts(const json& found, const json& now) {
+  std::set<std::string> keys;
+  for (const json* facts : {&found, &now})
+    for (const auto& [key, value] : facts->items())
+      if (!found.contains(key) || !now.contains(key) || found[key] != now[key]) keys.insert(key);
+  return fmt::format("{}", fmt::join(keys, ", "));
+}
+
+std::vector<ordered_json> read_eval_journal(const fs::path& folder, const json& depends_on) {
   std::vector<ordered_json> samples;
   for (const fs::path& file : files_of(folder)) {
     const std::string text = read_file(file);
@@ -45,24 +56,27 @@ std::vector<ordered_json> read_eval_journal(const fs::path& folder, const std::s
         return value.contains(key) && (value[key].*type)();
       };
       if (!value.is_object() ||
-          (is_header ? !is("evaluation", &ordered_json::is_string) || !is("version", &ordered_json::is_number_integer)
+          (is_header ? !is("depends_on", &ordered_json::is_object) || !is("version", &ordered_json::is_number_integer)
                      : !is("task", &ordered_json::is_string) || !is("id", &ordered_json::is_string)))
         throw BadInput(fmt::format(
             "{}:{}: is no line of an evaluation's journal; remove the line to measure its sample again, or the file",
             file.string(), line));
       if (!is_header) {
         samples.push_back(std::move(value));
-      } else if (value["evaluation"] != evaluation || value.value("version", 0) != kVersion) {
-        throw BadInput(fmt::format(
-            "{}: is of another evaluation (another model, tasks or settings); choose another run.dir, or remove {}",
-            file.string(), folder.string()));
+      } else if (value["version"] != kVersion) {
+        throw BadInput(fmt::format("{}: is of version {}, this program reads {}; choose another run.dir, or remove {}",
+                                   file.string(), value["version"].dump(), kVersion, folder.string()));
+      } else if (const std::string differs = differing_facts(value["depends_on"], depends_on); !differs.empty()) {
+        throw BadInput(
+            fmt::format("{}: is of another evaluation (what differs: {}); choose another run.dir, or remove {}",
+                        file.string(), differs, folder.string()));
       }
     }
   }
   return samples;
 }
 
-EvalJournal::EvalJournal(const fs::path& folder, int rank, const std::string& evaluation)
+EvalJournal::EvalJournal(const fs::path& folder, int rank, const json& depends_on)
     : path_(folder / fmt::format("rank-{:05}.jsonl", rank)) {
   fs::create_directories(folder);
   uintmax_t whole = 0;
@@ -73,7 +87,7 @@ EvalJournal::EvalJournal(const fs::path& folder, int rank, const std::string& ev
   descriptor_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (descriptor_ < 0 || ftruncate(descriptor_, static_cast<off_t>(whole)) != 0)
     throw Failure(fmt::format("{}: cannot be written: {}", path_.string(), std::strerror(errno)));
-  if (whole == 0) write(ordered_json{{"format", kFormat}, {"version", kVersion}, {"evaluation", evaluation}}.dump());
+  if (whole == 0) write(ordered_json{{"format", kFormat}, {"version", kVersion}, {"depends_on", depends_on}}.dump());
 }
 
 EvalJournal::~EvalJournal() {
@@ -122,7 +136,7 @@ void JournalWatch::look_at(const fs::path& path, bool count) {
   size_t begin = 0;
   for (size_t end; (end = file.rest.find('\n', begin)) != std::string::npos; begin = end + 1) {
     if (!count) continue;
-    const auto value = nlohmann::json::parse(file.rest.substr(begin, end - begin), nullptr, false);
+    const auto value = json::parse(file.rest.substr(begin, end - begin), nullptr, false);
     if (!value.is_object() || !value.contains("task")) continue;
     ++progress_.samples;
     if (!value.contains("score") || !value["score"].is_number()) continue;

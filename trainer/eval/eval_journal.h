@@ -1,7 +1,7 @@
 // Every finished sample on disk as it comes, so that a killed evaluation goes on where it was, on any number of ranks.
 // JSON lines in RUN/journal/rank-00000.jsonl, one file a data-parallel rank:
 //
-//   {"format": "spt-eval-journal", "version": 1, "evaluation": SHA-256 of all that samples depend on}
+//   {"format": "spt-eval-journal", "version": 1, "depends_on": {what samples depend on, by name}}
 //   {"task", "id", …}   a sample as samples/TASK.jsonl has it, with its task
 //
 // A line is in the kernel's hands when `append` returns, and on the disk a second later at most while samples come. A
@@ -19,14 +19,17 @@
 
 namespace spt {
 
+// Of what two evaluations depend on: what differs, for a message: "eval.role, task mmlu"; "" where they are one.
+std::string differing_facts(const nlohmann::json& found, const nlohmann::json& now);
+
 // The samples in all files of the folder; none where there is no folder. Throws BadInput: files of another evaluation
-// (with the way out), a broken line.
+// (with what differs and the way out), a broken line.
 std::vector<nlohmann::ordered_json> read_eval_journal(const std::filesystem::path& folder,
-                                                      const std::string& evaluation);
+                                                      const nlohmann::json& depends_on);
 
 class EvalJournal {
  public:
-  EvalJournal(const std::filesystem::path& folder, int rank, const std::string& evaluation);
+  EvalJournal(const std::filesystem::path& folder, int rank, const nlohmann::json& depends_on);
   ~EvalJournal();
   EvalJournal(const EvalJournal&) = delete;
   EvalJournal& operator=(const EvalJournal&) = delete;

@@ -49,34 +49,30 @@ void check_task(const std::string& name, const Folder& folder) {
                     (folder.path / "results.json").string(), brief(name), brief(found->second.metric)));
 }
 
-// What a judge sees of a folder's answers, in the order of read_samples.
-std::vector<std::string> shown_texts(const std::string& task, const Folder& folder, bool keep_role) {
-  std::vector<std::string> texts;
-  for (const AnsweredSample& sample : read_answered_samples(folder.path, task, folder.results.at(task))) {
-    if (!sample.output || !sample.answer)
-      throw BadInput(fmt::format("{}:{}: the field \"{}\" is missing, without which nothing can be judged",
-                                 samples_file(folder.path, task).string(), sample.line,
-                                 sample.output ? "answer" : "output"));
-    texts.push_back(trimmed(keep_role ? *sample.output : *sample.answer));
-  }
-  return texts;
+// What a judge sees of an answer.
+std::string shown_text(const AnsweredSample& sample, const fs::path& file, bool keep_role) {
+  if (!sample.output || !sample.answer)
+    throw BadInput(fmt::format("{}:{}: the field \"{}\" is missing, without which nothing can be judged", file.string(),
+                               sample.line, sample.output ? "answer" : "output"));
+  return trimmed(keep_role ? *sample.output : *sample.answer);
 }
 
 OpenTask read_task(const std::string& name, const Folder& a, const Folder& b, bool keep_role) {
   if (const int64_t of_a = a.results.at(name).shots, of_b = b.results.at(name).shots; of_a != of_b)
     throw BadInput(fmt::format("task {} was asked behind {} examples in {} and {} in {} (eval.shots)", brief(name),
                                of_a, a.path.string(), of_b, b.path.string()));
-  const std::vector<Sample> of_a = read_samples(a.path, name, a.results.at(name)),
-                            of_b = read_samples(b.path, name, b.results.at(name));
-  check_same_items(samples_file(a.path, name), of_a, samples_file(b.path, name), of_b);
-  if (of_a.empty()) throw BadInput(fmt::format("{}: has no sample", samples_file(a.path, name).string()));
+  const fs::path file_a = samples_file(a.path, name), file_b = samples_file(b.path, name);
+  const auto of_a = read_answered_samples(a.path, name, a.results.at(name)),
+             of_b = read_answered_samples(b.path, name, b.results.at(name));
+  check_same_items(file_a, {of_a.begin(), of_a.end()}, file_b, {of_b.begin(), of_b.end()});
+  if (of_a.empty()) throw BadInput(fmt::format("{}: has no sample", file_a.string()));
   std::vector<size_t> order(of_a.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::sort(order.begin(), order.end(), [&](size_t x, size_t y) { return of_a[x].line < of_a[y].line; });
-  const std::vector<std::string> shown_of_a = shown_texts(name, a, keep_role),
-                                 shown_of_b = shown_texts(name, b, keep_role);
   OpenTask task{name, {}};
-  for (const size_t i : order) task.pairs.push_back({of_a[i].id, of_a[i].prompt, shown_of_a[i], shown_of_b[i]});
+  for (const size_t i : order)
+    task.pairs.push_back(
+        {of_a[i].id, of_a[i].prompt, shown_text(of_a[i], file_a, keep_role), shown_text(of_b[i], file_b, keep_role)});
   return task;
 }
 
