@@ -96,6 +96,7 @@ int run(const Options& options, int argc, char** argv) {
     print_state(state);
     return static_cast<int>(ExitStatus::kDone);
   }
+  check_tasks(config, points);
   if (options.dry_run) {
     print_commands(config, state);
     return static_cast<int>(ExitStatus::kDone);

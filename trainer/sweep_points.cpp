@@ -211,19 +211,27 @@ void check_points(const SweepConfig& config, const std::vector<SweepPoint>& poin
   for (const SweepPoint& point : points)
     for (const SweepCommand& command : point_commands(config, point)) try {
         const std::vector<std::string> overrides(command.arguments.begin() + 2, command.arguments.end());
-        if (command.step == "train") {
+        if (command.step == "train")
           load_run_config(command.config, overrides);
-          continue;
-        }
-        const auto evaluation = read_fields<EvalConfig>(load_config_values(command.config, overrides));
-        if (&point != &points[0]) continue;  // the same tasks as the first point's
-        const std::vector<Task> tasks = load_tasks(evaluation);
-        if (is_below(evaluation.eval.data.root, config.dir)) continue;  // `prepare` may make it
-        for (const Task& task : tasks)
-          if (task.kind != TaskKind::kPerplexity) read_items(task, evaluation.eval.data.root);
+        else
+          read_fields<EvalConfig>(load_config_values(command.config, overrides));
       } catch (const BadInput& error) {
         throw BadInput(fmt::format("point {}, {}: {}", point.name, command.step, error.what()));
       }
+}
+
+void check_tasks(const SweepConfig& config, const std::vector<SweepPoint>& points) {
+  for (const SweepCommand& command : point_commands(config, points.at(0))) try {
+      if (command.step == "train") continue;
+      const auto evaluation = read_fields<EvalConfig>(
+          load_config_values(command.config, {command.arguments.begin() + 2, command.arguments.end()}));
+      const std::vector<Task> tasks = load_tasks(evaluation);
+      if (is_below(evaluation.eval.data.root, config.dir)) continue;  // `prepare` may make it
+      for (const Task& task : tasks)
+        if (task.kind != TaskKind::kPerplexity) read_items(task, evaluation.eval.data.root);
+    } catch (const BadInput& error) {
+      throw BadInput(fmt::format("evaluation {}: {}", command.step, error.what()));
+    }
 }
 
 std::vector<std::string> command_words(const SweepConfig& config, const std::vector<SweepPoint>& points,

@@ -35,9 +35,12 @@ struct SweepCommand {
 // there is none.
 std::vector<SweepCommand> point_commands(const SweepConfig& config, const SweepPoint& point);
 
-// Every configuration of every point, as spt train and spt eval will read them, and the tasks with their data, but what
-// `prepare` makes. Throws BadInput naming point and step.
+// Every configuration of every point, as spt train and spt eval will read them. Throws BadInput naming point and step.
 void check_points(const SweepConfig& config, const std::vector<SweepPoint>& points);
+
+// The tasks of the evaluations, with their data but what lies in the sweep's folder (`prepare` may make it), and that
+// code can be confined here. Throws BadInput naming the evaluation.
+void check_tasks(const SweepConfig& config, const std::vector<SweepPoint>& points);
 
 // The words of a line of `prepare` or `after`, with {names} filled in; quotes hold words together; a word with {every}
 // stands once for each point, one with {every.NAME} for each that is NAME of `points`. Throws BadInput: a quote without

@@ -115,7 +115,7 @@ class PointsTest(Sweep):
         self.assert_one_message(self.sweep(self.sweep_file("seeds: [1]\n"), ranks=2, status=BAD_INPUT), "without mpirun")
         (self.folder / "eval.yaml").write_text("eval: {tasks: [gsm8k], data: {root: nowhere}}\n")
         self.assert_one_message(self.sweep(self.sweep_file(f"seeds: [1]\nevaluations: {{sums: {{config: {self.folder}/eval.yaml}}}}\n"), status=BAD_INPUT),
-                                "point seed-1, sums: ", "nowhere/gsm8k/test.jsonl: no such file")
+                                "evaluation sums: ", "nowhere/gsm8k/test.jsonl: no such file")
         self.assertFalse((self.folder / "s").exists())
 
     def test_a_file_that_it_did_not_make_is_not_taken_for_its_own(self):
