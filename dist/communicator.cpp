@@ -1,5 +1,7 @@
 #include "dist/communicator.h"
 
+#include <chrono>
+
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <c10/util/Exception.h>
 
@@ -22,6 +24,20 @@ bool is_own_block_or_apart(const at::Tensor& part, const at::Tensor& whole, int 
   return part_begin == whole_begin + rank * part_bytes || part_begin + part_bytes <= whole_begin ||
          whole_begin + whole_bytes <= part_begin;
 }
+
+using Clock = std::chrono::steady_clock;
+
+class Waiting {
+ public:
+  explicit Waiting(double& seconds) : seconds_(seconds) {}
+  ~Waiting() { seconds_ += std::chrono::duration<double>(Clock::now() - begin_).count(); }
+  Waiting(const Waiting&) = delete;
+  Waiting& operator=(const Waiting&) = delete;
+
+ private:
+  double& seconds_;
+  Clock::time_point begin_ = Clock::now();
+};
 
 }  // namespace
 
@@ -58,6 +74,7 @@ void Communicator::all_reduce(at::Tensor x, Reduce op) {
   if (size_ == 1 || x.numel() == 0) return;
   const OutsideAutograd guard;
   const WatchedCall watched("all_reduce");
+  const Waiting waiting(seconds_);
   do_all_reduce(x, op);
 }
 
@@ -70,6 +87,7 @@ void Communicator::reduce_scatter(at::Tensor out, const at::Tensor& in) {
     return;
   }
   const WatchedCall watched("reduce_scatter");
+  const Waiting waiting(seconds_);
   do_reduce_scatter(out, in);
 }
 
@@ -82,6 +100,7 @@ void Communicator::all_gather(at::Tensor out, const at::Tensor& in) {
     return;
   }
   const WatchedCall watched("all_gather");
+  const Waiting waiting(seconds_);
   do_all_gather(out, in);
 }
 
@@ -91,12 +110,14 @@ void Communicator::broadcast(at::Tensor x, int root) {
   if (size_ == 1 || x.numel() == 0) return;
   const OutsideAutograd guard;
   const WatchedCall watched("broadcast");
+  const Waiting waiting(seconds_);
   do_broadcast(x, root);
 }
 
 void Communicator::barrier() {
   if (size_ == 1) return;
   const WatchedCall watched("barrier");
+  const Waiting waiting(seconds_);
   do_barrier();
 }
 

@@ -26,6 +26,9 @@ class Communicator {
   int size() const { return size_; }
   at::Device device() const { return device_; }
 
+  // That this process has spent in calls so far; where the device works on its own, only their start.
+  double seconds() const { return seconds_; }
+
   // In place.
   void all_reduce(at::Tensor x, Reduce op = Reduce::kSum);
   // out = my block of the sum of all ranks' `in`; in.numel() == size() * out.numel(). `out` may be in's own block of
@@ -54,6 +57,7 @@ class Communicator {
   int rank_;
   int size_;
   at::Device device_;
+  double seconds_ = 0;
 };
 
 }  // namespace spt

@@ -82,6 +82,7 @@ Mesh::Mesh(Runtime& runtime, const MeshConfig& config)
       tp(world.split(place.dp_rank, place.tp_rank)) {}
 
 std::string Mesh::overview() const {
+  constexpr int kGroups = 8, kMembers = 16;  // that are named
   std::string text = fmt::format("mesh: dp {} × tp {}", dp->size(), tp->size());
   const auto add = [&](const char* kind, int index, int MeshPlace::*coordinate) {
     text += fmt::format("\n[{} {}] ranks", kind, index);
@@ -92,10 +93,16 @@ std::string Mesh::overview() const {
     std::sort(members.begin(), members.end(), [&](size_t a, size_t b) {
       return std::pair(places[a].dp_rank, places[a].tp_rank) < std::pair(places[b].dp_rank, places[b].tp_rank);
     });
-    for (const size_t rank : members) text += fmt::format(" {}@{}", rank, hosts[rank]);
+    for (size_t i = 0; i < members.size() && i < kMembers; ++i)
+      text += fmt::format(" {}@{}", members[i], hosts[members[i]]);
+    if (members.size() > kMembers) text += fmt::format(" … {} more", members.size() - kMembers);
   };
-  for (int index = 0; index < dp->size(); ++index) add("dp", index, &MeshPlace::dp_rank);
-  for (int index = 0; index < tp->size(); ++index) add("tp", index, &MeshPlace::tp_rank);
+  const auto add_all = [&](const char* kind, int count, int MeshPlace::*coordinate) {
+    for (int index = 0; index < std::min(count, kGroups); ++index) add(kind, index, coordinate);
+    if (count > kGroups) text += fmt::format("\n[{} {}–{}]", kind, kGroups, count - 1);
+  };
+  add_all("dp", dp->size(), &MeshPlace::dp_rank);
+  add_all("tp", tp->size(), &MeshPlace::tp_rank);
   return text;
 }
 

@@ -39,8 +39,8 @@ std::vector<MeshPlace> mesh_places(const std::vector<std::string>& hosts, const 
 struct Mesh {
   Mesh(Runtime& runtime, const MeshConfig& config);
 
-  // Every group with its ranks and hosts, a line each ("[dp 0] ranks 0@a 1@a": those that share the model of dp rank
-  // 0), for the log.
+  // Groups with their ranks and hosts, the first few, a line each ("[dp 0] ranks 0@a 1@a": those that share the model
+  // of dp rank 0), for the log.
   std::string overview() const;
 
   const std::vector<std::string> hosts;    // by world rank

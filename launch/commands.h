@@ -17,6 +17,7 @@ void add_prepare(CLI::App& app, Action& action);
 void add_annotate(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
 void add_train(CLI::App& app, Action& action);
+void add_plan(CLI::App& app, Action& action);
 void add_generate(CLI::App& app, Action& action);
 void add_eval(CLI::App& app, Action& action);
 void add_judge(CLI::App& app, Action& action);

@@ -44,6 +44,7 @@ int run(int argc, char** argv) {
   spt::add_annotate(app, action);
   spt::add_inspect(app, action);
   spt::add_train(app, action);
+  spt::add_plan(app, action);
   spt::add_generate(app, action);
   spt::add_eval(app, action);
   spt::add_judge(app, action);

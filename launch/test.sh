@@ -2,7 +2,7 @@
 # Install what lacks, build, and run the tests. Each part prints its time; a failing part does not hide the others.
 #
 #   ./launch/test.sh         # every test: what CI runs
-#   ./launch/test.sh all     # the same, and longer fuzzing, sanitizers, a real endpoint, the report's page in a browser
+#   ./launch/test.sh all     # the same, and longer fuzzing, sanitizers, a real endpoint, the report's page in a browser, planned memory against runs of 3 GB
 #   ./launch/test.sh fast    # the fast tests only
 #   ./launch/test.sh fuzz    # the fuzz targets only, a minute each (tests/fuzz/run.sh)
 #   ./launch/test.sh lint    # format, include order, samples, clang-tidy on everything
@@ -74,7 +74,8 @@ if [ "$mode" != lint ] && [ "$mode" != fuzz ]; then
   part "build" step configure ninja -C build
 fi
 case $mode in default | all | fast) part "fast tests" tests build tests "fast tests" build -L fast -LE peer ;; esac
-case $mode in default | all) part "slow tests" tests build tests "slow tests" build -LE 'fast|peer|real|browser' ;; esac
+case $mode in default | all) part "slow tests" tests build tests "slow tests" build -LE 'fast|peer|real|browser|long' ;; esac
+[ "$mode" = all ] && part "long tests" tests build tests "long tests" build -L long
 [ "$mode" = all ] && export SPT_PEER_ITEMS=200  # of each benchmark that is compared with lm-evaluation-harness
 case $mode in
   default | all | peer)

@@ -24,6 +24,18 @@ Gradients::Gradients(const Parameters& parameters, Communicator& dp) : parameter
   if (longest > 0) received_ = at::empty({longest}, parameters.grads(0).options());
 }
 
+int64_t Gradients::bytes(const Parameters& parameters, const Parameters::Memory& memory, int dp) {
+  if (!memory.share_gradients) return 0;
+  int64_t sharded = 0, longest = 0;
+  const std::vector<int64_t> lengths = parameters.bucket_lengths(memory.multiple);
+  for (size_t bucket = 0; bucket < lengths.size(); ++bucket) {
+    if (!parameters.is_transient(bucket)) continue;
+    sharded += lengths[bucket] / dp;
+    longest = std::max(longest, lengths[bucket] / dp);
+  }
+  return 4 * sharded + static_cast<int64_t>(c10::elementSize(*memory.grad_dtype)) * longest;
+}
+
 void Gradients::bucket_complete(size_t bucket) {
   if (!parameters_.keeps_gradients(bucket)) reduce(bucket);
 }

@@ -21,6 +21,9 @@ class Gradients {
   // Of allocated parameters; how they lie says which of the two it is. `dp` must outlive it.
   Gradients(const Parameters& parameters, Communicator& dp);
 
+  // What the constructor takes on a rank of `dp`, for parameters declared but not allocated: bytes.
+  static int64_t bytes(const Parameters& parameters, const Parameters::Memory& memory, int dp);
+
   // Collective where sharded: a bucket's gradients of this backward pass are complete. The buckets of a pass come in
   // the same order on every rank.
   void bucket_complete(size_t bucket);

@@ -1,5 +1,6 @@
 #include "trainer/manifest.h"
 
+#include <algorithm>
 #include <fstream>
 
 #include <ATen/Parallel.h>
@@ -33,12 +34,17 @@ json build_info() {
 }
 
 json make_manifest(Runtime& runtime, const RunConfig& config, const ManifestFacts& facts) {
-  const json mine = {{"host", runtime.hosts()[static_cast<size_t>(runtime.rank())]},
+  const std::vector<std::string>& hosts = runtime.hosts();
+  const auto first_of_host = std::find(hosts.begin(), hosts.end(), hosts[static_cast<size_t>(runtime.rank())]);
+  const bool speaks = first_of_host - hosts.begin() == runtime.rank();
+  const json mine = {{"host", *first_of_host},
+                     {"count", std::count(hosts.begin(), hosts.end(), *first_of_host)},
                      {"threads", at::get_num_threads()},
                      {"cpu", cpu_type()},
-                     {"device", runtime.device().str()}};
-  json ranks = json::array();
-  for (const std::string& rank : all_gather_text(runtime.host_world(), mine.dump())) ranks.push_back(json::parse(rank));
+                     {"device", c10::DeviceTypeName(runtime.device().type(), true)}};
+  json ranks = json::array();  // those of a host are alike
+  for (const std::string& of_host : all_gather_text(runtime.host_world(), speaks ? mine.dump() : std::string()))
+    if (!of_host.empty()) ranks.push_back(json::parse(of_host));
   return {{"program", build_info()},
           {"command_line", facts.command_line},
           {"mesh", {{"dp", runtime.size() / config.mesh.tp}, {"tp", config.mesh.tp}}},

@@ -35,6 +35,7 @@ void visit(Row& row, F&& field) {
   field("seconds", row.seconds);
   field("data_seconds", row.data_seconds);
   field("tokens_per_second", row.tokens_per_second);
+  field("comm_exposed_seconds", row.comm_exposed_seconds);
   field("mfu", row.mfu);
   field("memory_bytes", row.memory_bytes);
 }

@@ -22,6 +22,9 @@ struct MetricsRow {
   double seconds = 0;
   double data_seconds = 0;  // of `seconds`, spent waiting for rows
   double tokens_per_second = 0;
+  std::optional<double>
+      comm_exposed_seconds;   // of `seconds`, in which a rank only communicated or waited for others to:
+                              // the mean over ranks; absent on GPUs, which communicate on their own
   std::optional<double> mfu;  // share of the GPUs' peak; absent on a CPU
   int64_t memory_bytes = 0;   // peak of the rank that needs most
 };

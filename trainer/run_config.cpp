@@ -92,11 +92,21 @@ RunConfig load_run_config(const std::filesystem::path& file, const std::vector<s
   return config;
 }
 
+CausalLm::Memory model_memory(const RunConfig& config, at::ScalarType dtype, int dp) {
+  // What a rank owns of a bucket begins on a full cache line.
+  constexpr int64_t kMultiple = 64;
+  const at::ScalarType grad_dtype = config.optimizer.grad_dtype == GradDtype::kFp32 ? at::kFloat : at::kBFloat16;
+  return {{dtype, grad_dtype, dp * kMultiple, config.optimizer.zero == ZeroStage::kGradients && dp > 1},
+          config.model.recompute,
+          config.model.sequence_parallel};
+}
+
 bool may_change_on_resume(const std::string& key) {
   static constexpr const char* kSections[] = {"mesh.", "checkpoint."};
   static constexpr const char* kKeys[] = {
-      "run.dir",         "run.log_every",           "run.collective_timeout_s", "run.io_timeout_s",
-      "model.recompute", "model.sequence_parallel", "train.micro_batch_tokens", "optimizer.zero"};
+      "run.dir",          "run.log_every",           "run.collective_timeout_s", "run.io_timeout_s",
+      "model.recompute",  "model.sequence_parallel", "train.micro_batch_tokens", "optimizer.zero",
+      "optimizer.offload"};
   return std::any_of(std::begin(kSections), std::end(kSections), [&](const char* s) { return key.starts_with(s); }) ||
          std::any_of(std::begin(kKeys), std::end(kKeys), [&](const char* k) { return key == k; });
 }

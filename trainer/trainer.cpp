@@ -209,13 +209,8 @@ void Trainer::require_same_inputs(const fs::path& hf) const {
 }
 
 void Trainer::load(std::optional<int64_t> checkpoint) {
-  // What a rank owns of a bucket begins on a full cache line.
-  constexpr int64_t kMultiple = 64;
-  const at::ScalarType dtype = scalar_type(config_.model.dtype, runtime_.device());
-  const at::ScalarType grad_dtype = config_.optimizer.grad_dtype == GradDtype::kFp32 ? at::kFloat : at::kBFloat16;
-  model_.allocate(*mesh_.tp, {{dtype, grad_dtype, mesh_.dp->size() * kMultiple, shards_gradients()},
-                              config_.model.recompute,
-                              config_.model.sequence_parallel});
+  model_.allocate(*mesh_.tp,
+                  model_memory(config_, scalar_type(config_.model.dtype, runtime_.device()), mesh_.dp->size()));
   gradients_ = std::make_unique<Gradients>(model_.parameters(), *mesh_.dp);
   if (shards_gradients()) model_.on_bucket_complete([this](size_t bucket) { gradients_->bucket_complete(bucket); });
   optimizer_ = make_optimizer(model_.parameters(), config_.optimizer, mesh_);
@@ -267,6 +262,7 @@ MetricsRow Trainer::step(int64_t step) {
   row.step = step + 1;
   row.epoch = step / steps_per_epoch(inputs_.sampler) + 1;
   const auto start = Clock::now();
+  const double communicated = communication_seconds();
   const std::vector<Batch> batches = rows_->take(step);  // 1 take the rows
   row.data_seconds = seconds_since(start);
   int64_t trained = 0, tokens = 0;
@@ -310,11 +306,20 @@ MetricsRow Trainer::step(int64_t step) {
         row.step, row.loss, row.grad_norm, config_.optimizer.lr));
 
   row.seconds = seconds_since(start);
+  if (runtime_.device().is_cpu()) {
+    const at::Tensor seconds = at::full({}, communication_seconds() - communicated, at::kDouble);
+    runtime_.host_world().all_reduce(seconds);
+    row.comm_exposed_seconds = seconds.item<double>() / runtime_.size();
+  }
   row.tokens_per_second = static_cast<double>(row.tokens) / row.seconds;
   const at::Tensor memory = at::full({}, peak_memory_bytes(runtime_.device()), at::kLong);
   runtime_.host_world().all_reduce(memory, Reduce::kMax);
   row.memory_bytes = memory.item<int64_t>();
   return row;
+}
+
+double Trainer::communication_seconds() const {
+  return mesh_.dp->seconds() + mesh_.tp->seconds() + mesh_.world.seconds();
 }
 
 std::vector<Batch> Trainer::load_batches(int64_t step) const {

@@ -48,7 +48,8 @@ class Trainer {
   void load(std::optional<int64_t> checkpoint);  // weights and optimizer: new ones, or those of this step
   void open_records(int64_t done);               // rank 0 writes the configuration, manifest, metrics, events
   void record(const MetricsRow& row);
-  MetricsRow step(int64_t step);  // from 0
+  MetricsRow step(int64_t step);         // from 0
+  double communication_seconds() const;  // so far
   bool shards_gradients() const { return config_.optimizer.zero == ZeroStage::kGradients && mesh_.dp->size() > 1; }
   std::vector<Batch> load_batches(int64_t step) const;  // on the thread of rows_
   void save(int64_t step);

@@ -36,6 +36,7 @@ class Curves(JobTest):
                 rows = self.train(ranks, tp)
                 self.assertLess(distance(rows, expected), TOLERANCE)
                 self.assertEqual([row["trained_tokens"] for row in rows], [row["trained_tokens"] for row in expected])
+                self.assertTrue(all(0 < row["comm_exposed_seconds"] < row["seconds"] for row in rows))
 
 
 class LayoutsTest(Curves):

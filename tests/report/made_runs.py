@@ -44,7 +44,7 @@ def make_run(folder, arm="role", seed=1, steps=85, total=85, **changes):
     (folder / "manifest.json").write_text(json.dumps({
         "program": {"version": "0.1.0", "git_commit": "41b92a7", "libraries": {"libtorch": "2.11.0", "hdf5": "1.10.8", "mpi": "Open MPI v4.1.4"}, "backends": ["mpi"]},
         "command_line": ["spt", "train", "x.yaml"], "mesh": {"dp": 2, "tp": 1}, "seed": seed, "steps": total, "corpus_sha256": f"{arm:x<64}", "weights_sha256": "ab" * 32,
-        "ranks": [{"host": "node1", "threads": 1, "cpu": "AMD EPYC 9354 32-Core Processor", "device": "cpu"}] * 2}))
+        "ranks": [{"host": "node1", "count": 2, "threads": 1, "cpu": "AMD EPYC 9354 32-Core Processor", "device": "cpu"}]}))
     (folder / "log.txt").write_text("2026-11-27 09:00:00 info begins\n2026-11-27 11:42:10 info done\n")
     start, floor = (3.5, 2.45) if arm == "role" else (3.75, 3.05)
     with open(folder / "metrics.jsonl", "w", encoding="utf-8") as out:

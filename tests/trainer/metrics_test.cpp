@@ -61,6 +61,7 @@ TEST_F(Metrics, LinesHoldTheFieldsOfTheContractInTheirOrder) {
   writer.append(row);
   row.step = 2;
   row.valid_loss = 2.5;
+  row.comm_exposed_seconds = 0.125;
   row.mfu = 0.5;
   writer.append(row);
   EXPECT_EQ(
@@ -70,7 +71,7 @@ TEST_F(Metrics, LinesHoldTheFieldsOfTheContractInTheirOrder) {
       "\n"
       R"({"step":2,"epoch":2,"loss":1.1,"valid_loss":2.5,"grad_norm":0.3333333333333333,"lr":1e-05,)"
       R"("trained_tokens":1234567890123,"tokens":99,"seconds":0.25,"data_seconds":0.01,"tokens_per_second":396.0,)"
-      R"("mfu":0.5,"memory_bytes":1099511627776})"
+      R"("comm_exposed_seconds":0.125,"mfu":0.5,"memory_bytes":1099511627776})"
       "\n");
 }
 

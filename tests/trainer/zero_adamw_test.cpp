@@ -138,8 +138,10 @@ TEST(ZeroAdamW, LongBf16Values_MoveAsFp32OnesWould) {
     narrow_one.step(1e-3, {grads});
     wide_one.step(1e-3, {grads});
   }
-  EXPECT_TRUE(at::equal(narrow_one.state(AdamWState::kMaster, owned.at, owned.length),
-                        wide_one.state(AdamWState::kMaster, owned.at, owned.length)));
+  // The last bit hangs on which elements the fused kernel's vectors hold.
+  EXPECT_LT(distance(narrow_one.state(AdamWState::kMaster, owned.at, owned.length),
+                     wide_one.state(AdamWState::kMaster, owned.at, owned.length)),
+            2e-7);
 }
 
 TEST(ZeroAdamW, Fp32Values_AreTheirOwnMaster) {

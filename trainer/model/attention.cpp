@@ -10,6 +10,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "trainer/model/kernels/elementwise.h"
+#include "trainer/model/kernels/factor.h"
 #include "trainer/model/kernels/few_rows.h"
 #include "trainer/model/kernels/one_thread_each.h"
 
@@ -65,6 +66,10 @@ Mask mask_for(int64_t queries, int64_t keys, std::optional<int64_t> window, at::
   return {false, band_mask(queries, keys, window, options)};
 }
 
+std::optional<at::Tensor> as_factor(const std::optional<at::Tensor>& mask) {
+  return mask ? std::optional(factor(*mask)) : std::nullopt;
+}
+
 // CUDA's flash kernels take half precision only.
 bool is_flash_cuda(const at::Tensor& x) {
   return x.is_cuda() && (x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kHalf);
@@ -78,7 +83,8 @@ struct ExampleOutput {
 // One example on the CPU, or on CUDA by products and a softmax in fp32 (right, not fast).
 ExampleOutput attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Mask& mask) {
   if (!q.is_cuda()) {
-    auto [out, logsumexp] = at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, mask.causal, mask.additive);
+    auto [out, logsumexp] = at::_scaled_dot_product_flash_attention_for_cpu(factor(q), factor(k), factor(v), 0.0,
+                                                                            mask.causal, as_factor(mask.additive));
     return {out, logsumexp};
   }
   const auto wide = [](const at::Tensor& x) { return x.to(at::kFloat); };
@@ -107,8 +113,8 @@ struct ExampleGradient {
 ExampleGradient attend_backward(const at::Tensor& g, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                 const at::Tensor& out, const at::Tensor& logsumexp, const Mask& mask) {
   if (!q.is_cuda()) {
-    auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(g, q, k, v, out, logsumexp, 0.0,
-                                                                                 mask.causal, mask.additive);
+    auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
+        factor(g), factor(q), factor(k), factor(v), factor(out), logsumexp, 0.0, mask.causal, as_factor(mask.additive));
     return {dq, dk, dv};
   }
   const double scale = 1.0 / std::sqrt(static_cast<double>(q.size(-1)));

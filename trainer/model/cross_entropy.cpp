@@ -4,6 +4,8 @@
 #include <ATen/TensorOperators.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "trainer/model/kernels/factor.h"
+
 namespace spt {
 namespace {
 
@@ -14,21 +16,29 @@ using torch::autograd::tensor_list;
 // Logits of a chunk take at most this many elements (fp32: 64 MiB).
 constexpr int64_t kChunkElements = int64_t{1} << 24;
 
+int64_t chunk_rows(int64_t weight_rows) {
+  return std::max<int64_t>(1, kChunkElements / weight_rows);
+}
+
+// Chunks are added up in fp32 before they are rounded.
+bool is_gradient_apart(int64_t n, int64_t weight_rows, at::ScalarType grad_dtype) {
+  return chunk_rows(weight_rows) < n && grad_dtype != at::kFloat;
+}
+
 struct CrossEntropyFunction : Function<CrossEntropyFunction> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& hidden, const at::Tensor& value,
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& given, const at::Tensor& value,
                             const at::Tensor& labels, Parameter& weight, int64_t begin, int64_t valid,
                             double grad_scale, bool with_gradients, Communicator* tp) {
-    const at::Tensor table = value.detach().narrow(0, 0, valid);
+    const at::Tensor hidden = factor(given), table = factor(value.detach().narrow(0, 0, valid));
     const int64_t n = hidden.size(0);
-    const int64_t chunk = std::max<int64_t>(1, kChunkElements / weight.shape[0]);
+    const int64_t chunk = chunk_rows(weight.shape[0]);
     at::Tensor total = at::zeros({}, hidden.options().dtype(at::kDouble));
     at::Tensor dhidden;
     if (with_gradients) dhidden = at::empty_like(hidden);
     // One buffer for all chunks: fresh pages cost as much as a pass over them.
     const at::Tensor buffer = at::empty({std::min(chunk, n), valid}, hidden.options());
 
-    // Chunks are added up in fp32 before they are rounded.
-    const bool is_apart = with_gradients && chunk < n && weight.grad.scalar_type() != at::kFloat;
+    const bool is_apart = with_gradients && is_gradient_apart(n, weight.shape[0], weight.grad.scalar_type());
     at::Tensor gradient;
     if (is_apart)
       gradient = at::zeros({valid, hidden.size(1)}, weight.grad.options().dtype(at::kFloat));
@@ -67,7 +77,7 @@ struct CrossEntropyFunction : Function<CrossEntropyFunction> {
       add_product(gradient, dlogits.t(), h);
     }
     if (is_apart) weight.grad.narrow(0, 0, valid).add_(gradient);
-    if (with_gradients) ctx->save_for_backward({dhidden});
+    if (with_gradients) ctx->save_for_backward({dhidden.to(given.scalar_type())});
     return total;
   }
 
@@ -86,6 +96,21 @@ at::Tensor cross_entropy_sum(const at::Tensor& hidden, const at::Tensor& labels,
   const bool with_gradients = at::GradMode::is_enabled() && weight.value.requires_grad() && weight.grad.defined();
   return CrossEntropyFunction::apply(hidden, weight.value, labels, weight, begin, valid, grad_scale, with_gradients,
                                      &tp);
+}
+
+int64_t cross_entropy_bytes(int64_t n, int64_t weight_rows, int64_t width, at::ScalarType given, at::Device device,
+                            at::ScalarType grad_dtype) {
+  const bool widens = multiplies_in_fp32(given, device);
+  const at::ScalarType dtype = widens ? at::kFloat : given;
+  const auto size = static_cast<int64_t>(c10::elementSize(dtype));
+  const int64_t logits = std::min(chunk_rows(weight_rows), n) * weight_rows;
+  // fp32: all in one buffer; otherwise the product, fp32 logits, their gradient.
+  int64_t bytes = dtype == at::kFloat ? 4 * logits : (2 * size + 4) * logits;
+  const bool is_apart = is_gradient_apart(n, weight_rows, grad_dtype);
+  if (is_apart) bytes += 4 * weight_rows * width;
+  if (dtype != (is_apart ? at::kFloat : grad_dtype)) bytes += size * weight_rows * width;  // the product that is added
+  if (widens) bytes += 4 * (2 * n + weight_rows) * width;  // rows, their gradient and the weight
+  return bytes;
 }
 
 }  // namespace spt

@@ -16,4 +16,8 @@ namespace spt {
 at::Tensor cross_entropy_sum(const at::Tensor& hidden, const at::Tensor& labels, Parameter& weight, int64_t begin,
                              int64_t valid, double grad_scale, Communicator& tp);
 
+// What cross_entropy_sum takes for n rows with gradients, beside its arguments and the gradient of `hidden`: bytes.
+int64_t cross_entropy_bytes(int64_t n, int64_t weight_rows, int64_t width, at::ScalarType dtype, at::Device device,
+                            at::ScalarType grad_dtype);
+
 }  // namespace spt

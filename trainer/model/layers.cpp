@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "trainer/model/kernels/elementwise.h"
+#include "trainer/model/kernels/factor.h"
 #include "trainer/model/kernels/few_rows.h"
 
 namespace spt {
@@ -31,10 +32,10 @@ struct LinearFunction : Function<LinearFunction> {
   static tensor_list backward(AutogradContext* ctx, tensor_list grads) {
     Parameter& weight = kept(ctx);
     const at::Tensor x = ctx->get_saved_variables()[0];
-    const at::Tensor g = grads[0].contiguous();
-    add_product(weight.grad, g.t(), x);
+    const at::Tensor g = factor(grads[0].contiguous());
+    add_product(weight.grad, g.t(), factor(x));
     at::Tensor dx;
-    if (ctx->needs_input_grad(0)) dx = at::mm(g, weight.value.detach());
+    if (ctx->needs_input_grad(0)) dx = at::mm(g, factor(weight.value.detach())).to(x.scalar_type());
     return {dx, at::Tensor(), at::Tensor()};
   }
 };

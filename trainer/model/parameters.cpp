@@ -1,6 +1,7 @@
 #include "trainer/model/parameters.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/mm.h>
@@ -47,31 +48,61 @@ Parameter& Parameters::add(std::vector<Shard> shards, std::vector<int64_t> shape
   return parameter;
 }
 
+std::vector<int64_t> Parameters::bucket_lengths(int64_t multiple) const {
+  std::vector<int64_t> lengths;
+  for (size_t bucket = 0; bucket < declared_.size(); ++bucket) {
+    int64_t length = 0;
+    for (size_t i = declared_[bucket].first; i < end_of(bucket); ++i) length += round_up(list_[i].numel(), kAlignment);
+    lengths.push_back(round_up(length, multiple));
+  }
+  return lengths;
+}
+
+Parameters::GradientRoom Parameters::gradient_room(const std::vector<int64_t>& lengths, bool share) const {
+  GradientRoom room;
+  for (size_t bucket = 0; bucket < lengths.size(); ++bucket) {
+    if (share && declared_[bucket].transient)
+      room.shared = std::max(room.shared, lengths[bucket]);
+    else
+      room.kept += lengths[bucket];
+  }
+  return room;
+}
+
+Parameters::Bytes Parameters::bytes(const Memory& memory) const {
+  const std::vector<int64_t> lengths = bucket_lengths(memory.multiple);
+  Bytes bytes;
+  bytes.values = std::accumulate(lengths.begin(), lengths.end(), int64_t{0}) *
+                 static_cast<int64_t>(c10::elementSize(memory.dtype));
+  if (memory.grad_dtype) {
+    const GradientRoom room = gradient_room(lengths, memory.share_gradients);
+    bytes.grads = (room.kept + room.shared) * static_cast<int64_t>(c10::elementSize(*memory.grad_dtype));
+  }
+  return bytes;
+}
+
 void Parameters::allocate(at::Device device, const Memory& memory) {
   memory_ = memory;
-  int64_t end = 0, kept = 0, longest_shared = 0;
+  const std::vector<int64_t> lengths = bucket_lengths(memory.multiple);
+  int64_t end = 0;
   for (size_t bucket = 0; bucket < declared_.size(); ++bucket) {
     const int64_t begin = end;
     for (size_t i = declared_[bucket].first; i < end_of(bucket); ++i) {
       list_[i].offset = end;
       end += round_up(list_[i].numel(), kAlignment);
     }
-    end = begin + round_up(end - begin, memory.multiple);
+    end = begin + lengths[bucket];
     buckets_.push_back({begin, end});
-    if (keeps_gradients(bucket))
-      kept += end - begin;
-    else
-      longest_shared = std::max(longest_shared, end - begin);
   }
   values_ = at::zeros({end}, at::TensorOptions(device).dtype(memory.dtype));
   for (Parameter& parameter : list_)
     parameter.value = values_.narrow(0, parameter.offset, parameter.numel()).view(parameter.shape);
-  if (memory.grad_dtype) allocate_gradients(kept, longest_shared);
+  if (memory.grad_dtype) allocate_gradients(gradient_room(lengths, memory.share_gradients));
 }
 
-void Parameters::allocate_gradients(int64_t kept, int64_t longest_shared) {
-  const at::Tensor memory = at::zeros({longest_shared + kept}, values_.options().dtype(*memory_.grad_dtype));
-  int64_t next = longest_shared;
+void Parameters::allocate_gradients(const GradientRoom& room) {
+  const at::Tensor memory = at::zeros({room.shared + room.kept}, values_.options().dtype(*memory_.grad_dtype));
+  int64_t next = room.shared;
   for (size_t bucket = 0; bucket < buckets_.size(); ++bucket) {
     const auto [begin, end] = buckets_[bucket];
     grads_.push_back(memory.narrow(0, keeps_gradients(bucket) ? next : 0, end - begin));

@@ -52,12 +52,20 @@ class Parameters {
   };
   void allocate(at::Device device, const Memory& memory);
 
+  // The length of each bucket, padding included, and what `allocate` takes; no memory yet.
+  std::vector<int64_t> bucket_lengths(int64_t multiple) const;
+  struct Bytes {
+    int64_t values = 0, grads = 0;
+  };
+  Bytes bytes(const Memory& memory) const;
+
   const std::deque<Parameter>& list() const { return list_; }
   const std::vector<Bucket>& buckets() const { return buckets_; }          // once allocated
   const at::Tensor& values() const { return values_; }                     // flat, the model's dtype
   const at::Tensor& grads(size_t bucket) const { return grads_[bucket]; }  // flat, of one bucket
   // Whether a bucket's gradients have memory of their own.
   bool keeps_gradients(size_t bucket) const { return !memory_.share_gradients || !declared_[bucket].transient; }
+  bool is_transient(size_t bucket) const { return declared_[bucket].transient; }
   int64_t numel() const;  // of this rank's real elements, without padding
 
  private:
@@ -66,7 +74,12 @@ class Parameters {
     bool transient;
   };
   size_t end_of(size_t bucket) const;  // behind its last parameter
-  void allocate_gradients(int64_t kept, int64_t longest_shared);
+  // Elements of the gradients' memory: of buckets that keep theirs, and of the longest that do not.
+  struct GradientRoom {
+    int64_t kept = 0, shared = 0;
+  };
+  GradientRoom gradient_room(const std::vector<int64_t>& lengths, bool share) const;
+  void allocate_gradients(const GradientRoom& room);
 
   std::deque<Parameter> list_;
   std::vector<Declared> declared_;  // by bucket

@@ -5,6 +5,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/zeros.h>
@@ -48,9 +49,11 @@ ZeroAdamW::ZeroAdamW(at::Tensor values, const std::vector<Bucket>& buckets, cons
       const int64_t end = std::min(segment.end - owned_[i].begin, owned_[i].length);
       if (begin < end) segments_.push_back({i, begin, end - begin, segment.decay, segment.norm_weight});
     }
-  m_ = at::zeros({length}, values_.options().dtype(at::kFloat));
-  v_ = at::zeros({length}, values_.options().dtype(at::kFloat));
-  if (values_.scalar_type() != at::kFloat) lower_ = at::zeros({length}, values_.options().dtype(at::kShort));
+  const at::TensorOptions home =
+      values_.options().device(config_.offload == Offload::kCpu ? at::Device(at::kCPU) : values_.device());
+  m_ = at::zeros({length}, home.dtype(at::kFloat));
+  v_ = at::zeros({length}, home.dtype(at::kFloat));
+  if (values_.scalar_type() != at::kFloat) lower_ = at::zeros({length}, home.dtype(at::kShort));
 }
 
 at::Tensor ZeroAdamW::step(double lr, const std::vector<at::Tensor>& grads) {
@@ -67,7 +70,7 @@ at::Tensor ZeroAdamW::step(double lr, const std::vector<at::Tensor>& grads) {
 
   // The fused kernel divides gradients by this: as torch.nn.utils.clip_grad_norm_ scales them.
   std::optional<at::Tensor> scale;
-  if (config_.clip_norm > 0) scale = ((norm + 1e-6) / config_.clip_norm).clamp_min(1.0).to(at::kFloat);
+  if (config_.clip_norm > 0) scale = ((norm + 1e-6) / config_.clip_norm).clamp_min(1.0).to(m_.device(), at::kFloat);
 
   ++steps_;
   for (const OwnedSegment& segment : segments_) update(segment, grads[segment.bucket], lr, scale);
@@ -78,17 +81,20 @@ at::Tensor ZeroAdamW::step(double lr, const std::vector<at::Tensor>& grads) {
 void ZeroAdamW::update(const OwnedSegment& segment, const at::Tensor& grads, double lr,
                        const std::optional<at::Tensor>& scale) {
   const Owned& owned = owned_[segment.bucket];
-  const int64_t chunk = !has_master() ? segment.length : values_.is_cpu() ? kChunkOnCpu : kChunkElsewhere;
+  const bool is_apart = m_.device() != values_.device();
+  const int64_t chunk = values_.is_cpu() ? (has_master() ? kChunkOnCpu : segment.length) : kChunkElsewhere;
   const at::Tensor steps = at::full({}, static_cast<double>(steps_), m_.options());
   for (int64_t done = 0; done < segment.length; done += chunk) {
     const int64_t first = segment.begin + done, length = std::min(chunk, segment.length - done);
     const auto in_state = [&](const at::Tensor& x) { return x.narrow(0, owned.at + first, length); };
-    const at::Tensor value = values_.narrow(0, owned.begin + first, length);
+    const at::Tensor there = values_.narrow(0, owned.begin + first, length);
+    const at::Tensor value = there.to(m_.device());  // the same where the state is not apart
     const at::Tensor master = has_master() ? join_master(value, in_state(lower_)) : value;
-    at::_fused_adamw_({master}, {grads.narrow(0, first, length).to(at::kFloat)}, {in_state(m_)}, {in_state(v_)}, {},
-                      {steps}, lr, config_.betas[0], config_.betas[1], segment.decay ? config_.weight_decay : 0.0,
-                      config_.eps, false, false, scale);
+    const at::Tensor gradient = grads.narrow(0, first, length).to(m_.device(), at::kFloat);
+    at::_fused_adamw_({master}, {gradient}, {in_state(m_)}, {in_state(v_)}, {}, {steps}, lr, config_.betas[0],
+                      config_.betas[1], segment.decay ? config_.weight_decay : 0.0, config_.eps, false, false, scale);
     if (has_master()) split_master(master, value, in_state(lower_));
+    if (is_apart) at::Tensor(there).copy_(value);
   }
 }
 
@@ -107,15 +113,18 @@ int64_t ZeroAdamW::in_values(int64_t at, int64_t length) const {
 at::Tensor ZeroAdamW::state(AdamWState which, int64_t at, int64_t length) const {
   if (which == AdamWState::kFirstMoment) return m_.narrow(0, at, length);
   if (which == AdamWState::kSecondMoment) return v_.narrow(0, at, length);
-  const at::Tensor value = values_.narrow(0, in_values(at, length), length);
+  const at::Tensor value = values_.narrow(0, in_values(at, length), length).to(m_.device());
   return has_master() ? join_master(value, lower_.narrow(0, at, length)) : value;
 }
 
 void ZeroAdamW::set_state(AdamWState which, int64_t at, const at::Tensor& elements) {
   if (which == AdamWState::kMaster && has_master()) {
     const int64_t length = elements.numel();
-    split_master(elements.to(values_.device()), values_.narrow(0, in_values(at, length), length),
-                 lower_.narrow(0, at, length));
+    const at::Tensor value = at::empty({length}, m_.options().dtype(values_.scalar_type()));
+    split_master(elements.to(m_.device()), value, lower_.narrow(0, at, length));
+    values_.narrow(0, in_values(at, length), length).copy_(value);
+  } else if (which == AdamWState::kMaster) {
+    values_.narrow(0, in_values(at, elements.numel()), elements.numel()).copy_(elements);
   } else {
     state(which, at, elements.numel()).copy_(elements);
   }

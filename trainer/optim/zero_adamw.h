@@ -21,6 +21,12 @@ inline std::vector<std::pair<std::string, ZeroStage>> enum_names(ZeroStage) {
   return {{"1", ZeroStage::kState}, {"2", ZeroStage::kGradients}};
 }
 
+// Where the state lies: with the values, or in the host's memory, where the update is made then.
+enum class Offload { kNone, kCpu };
+inline std::vector<std::pair<std::string, Offload>> enum_names(Offload) {
+  return {{"none", Offload::kNone}, {"cpu", Offload::kCpu}};
+}
+
 enum class GradDtype { kFp32, kBf16 };
 inline std::vector<std::pair<std::string, GradDtype>> enum_names(GradDtype) {
   return {{"fp32", GradDtype::kFp32}, {"bf16", GradDtype::kBf16}};
@@ -34,6 +40,7 @@ struct AdamWConfig {
   double clip_norm = 1.0;
   ZeroStage zero = ZeroStage::kState;
   GradDtype grad_dtype = GradDtype::kFp32;
+  Offload offload = Offload::kNone;
 
   template <class F>
   void fields(F& f) {
@@ -45,6 +52,7 @@ struct AdamWConfig {
     f("zero", zero,
       "cut over dp: 1, the optimizer's state; 2, the blocks' gradients too, reduced in every backward pass");
     f("grad_dtype", grad_dtype, "in which gradients are added up over micro-batches and ranks: fp32 or bf16");
+    f("offload", offload, "cpu: keep the optimizer's state in host memory and update there; the same on CPU ranks");
   }
   void validate(std::vector<std::string>& errors) const;
 };
@@ -73,6 +81,9 @@ class ZeroAdamW {
   // whose upper half the value is (rounded half up, the lower half signed: exact).
   ZeroAdamW(at::Tensor values, const std::vector<Bucket>& buckets, const std::vector<Segment>& segments,
             AdamWConfig config, Communicator& dp, Communicator& world);
+
+  // What the state takes for `owned` parameters whose values have this dtype: bytes.
+  static int64_t state_bytes(int64_t owned, at::ScalarType dtype) { return owned * (dtype == at::kFloat ? 8 : 10); }
 
   // Collective. `grads`: of each bucket what this rank owns, summed over dp, fp32 or bf16. Clips by the global norm,
   // updates what this rank owns and gathers the values. Returns the global gradient norm before clipping (fp64 scalar
@@ -106,7 +117,7 @@ class ZeroAdamW {
   int64_t in_values(int64_t at, int64_t length) const;  // where a stretch of the state lies in the flat buffers
 
   at::Tensor values_;
-  at::Tensor m_, v_;  // fp32, of what is owned
+  at::Tensor m_, v_;  // fp32, of what is owned; on the values' device or the host
   at::Tensor lower_;  // int16: the master's lower half
   std::vector<Bucket> buckets_;
   std::vector<Owned> owned_;

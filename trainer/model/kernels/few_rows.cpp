@@ -6,6 +6,7 @@
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 
+#include "trainer/model/kernels/factor.h"
 #include "trainer/model/kernels/rows.h"
 
 namespace spt {
@@ -20,7 +21,8 @@ constexpr int64_t kGrain = 1 << 17;
 
 at::Tensor mm_by_rows(const at::Tensor& x, const at::Tensor& weight) {
   const int64_t rows = x.size(0), in = x.size(1), columns = weight.size(0);
-  if (rows > kFewRows || !x.is_cpu() || x.scalar_type() != at::kFloat) return at::mm(x, weight.t());
+  if (rows > kFewRows || !x.is_cpu() || x.scalar_type() != at::kFloat)
+    return at::mm(factor(x), factor(weight).t()).to(x.scalar_type());
   const at::Tensor from = x.contiguous();
   at::Tensor out = at::empty({rows, columns}, x.options());
   const float *input = from.const_data_ptr<float>(), *w = weight.const_data_ptr<float>();

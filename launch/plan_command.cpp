@@ -1,0 +1,140 @@
+#include <algorithm>
+#include <memory>
+#include <optional>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "launch/commands.h"
+#include "launch/one_rank.h"
+#include "launch/options.h"
+#include "launch/printable_errors.h"
+#include "launch/table.h"
+#include "trainer/plan.h"
+
+namespace spt {
+namespace {
+
+struct Options {
+  std::string config, gpu;
+  std::vector<std::string> overrides;
+  int ranks = 1;
+  AssumedCorpus assumed;
+  bool json = false;
+};
+
+double gigabytes(int64_t bytes) {
+  return static_cast<double>(bytes) / 1e9;
+}
+
+std::string plan_json(const Plan& plan, const Machine& machine, const Planner& planner,
+                      const std::vector<Proposal>& proposals) {
+  nlohmann::ordered_json out{
+      {"machine", machine.name}, {"dp", plan.dp}, {"tp", plan.tp}, {"parameters", plan.parameters}};
+  for (const auto& [name, bytes] : plan.memory.parts) out["memory_bytes"][name] = bytes;
+  out["memory_on_host_bytes"] = plan.memory.on_host;
+  out["memory_total_bytes"] = plan.memory.total();
+  out["memory_of_device_bytes"] = planner.memory_bytes();
+  out["fits"] = plan.memory.total() <= planner.memory_bytes();
+  for (const auto& [name, seconds] : plan.step.seconds) out["step_seconds"][name] = seconds;
+  out["step_total_seconds"] = plan.step.total();
+  out["tokens_a_step"] = plan.step.tokens;
+  out["flops_a_step"] = plan.step.flops;
+  out["steps"] = plan.steps;
+  out["longest_micro_batch"] = {{"tokens", plan.longest.tokens}, {"trained_tokens", plan.longest.trained}};
+  out["checkpoint_bytes"] = {{"weights", plan.weights_bytes}, {"optimizer", plan.optimizer_bytes}};
+  out["proposals"] = nlohmann::ordered_json::array();
+  for (const Proposal& p : proposals)
+    out["proposals"].push_back({{"override", p.override}, {"memory_total_bytes", p.bytes}});
+  return out.dump(2) + "\n";
+}
+
+std::string plan_text(const Plan& plan, const Machine& machine, const Planner& planner,
+                      const std::vector<Proposal>& proposals) {
+  std::string text = fmt::format(
+      "{} parameters on {} ranks: dp {} × tp {}, on {}\n"
+      "longest micro-batch: {} tokens, {} of them trained\n\n",
+      plan.parameters, plan.dp * plan.tp, plan.dp, plan.tp, machine.name, plan.longest.tokens, plan.longest.trained);
+  Table memory{{{"memory of a rank", true}, {"GB"}}, {}};
+  for (const auto& [name, bytes] : plan.memory.parts)
+    memory.rows.push_back({name, fmt::format("{:.2f}", gigabytes(bytes))});
+  if (plan.memory.on_host > 0)
+    memory.rows.push_back({"(in the host's memory)", fmt::format("{:.2f}", gigabytes(plan.memory.on_host))});
+  memory.rows.push_back({"in all", fmt::format("{:.2f}", gigabytes(plan.memory.total()))});
+  memory.rows.push_back(
+      {"the device has, less what is reserved", fmt::format("{:.2f}", gigabytes(planner.memory_bytes()))});
+  text += aligned_table(memory) + "\n";
+  if (plan.memory.total() > planner.memory_bytes()) {
+    text += "It does not fit.";
+    if (proposals.empty()) {
+      text += " No key of the configuration makes it fit: more ranks (--ranks) or a larger device.\n";
+    } else {
+      text += " In this order, each on top of the ones before:\n";
+      for (const Proposal& p : proposals) text += fmt::format("  {:<34} {:.2f} GB\n", p.override, gigabytes(p.bytes));
+      if (proposals.back().bytes > planner.memory_bytes())
+        text += "  and it does not fit yet: more ranks (--ranks) or a larger device.\n";
+    }
+    text += "\n";
+  }
+  Table step{{{"time of a step", true}, {"seconds"}, {"share"}}, {}};
+  const double total = plan.step.total();
+  for (const auto& [name, seconds] : plan.step.seconds)
+    step.rows.push_back({name, fmt::format("{:.4f}", seconds), fmt::format("{:.1f}%", 100 * seconds / total)});
+  step.rows.push_back({"in all", fmt::format("{:.4f}", total), std::string("100%")});
+  text += aligned_table(step) + "\n";
+  const auto bound = std::max_element(plan.step.seconds.begin(), plan.step.seconds.end(),
+                                      [](const auto& a, const auto& b) { return a.second < b.second; });
+  text += fmt::format(
+      "{:.0f} tokens and {:.3g} floating-point operations a step: {:.0f} tokens a second, bound by {}\n"
+      "{} steps: {:.2f} hours, without loading, measuring held-out data and saving\n"
+      "a checkpoint: {:.2f} GB of weights, {:.2f} GB of optimizer state\n",
+      plan.step.tokens, plan.step.flops, plan.step.tokens / total, bound->first, plan.steps,
+      static_cast<double>(plan.steps) * total / 3600, gigabytes(plan.weights_bytes), gigabytes(plan.optimizer_bytes));
+  return text;
+}
+
+void check(const Options& options) {
+  if (options.ranks < 1) throw BadInput(fmt::format("--ranks is {}, must be at least 1", options.ranks));
+  if ((options.assumed.examples > 0) != (options.assumed.example_tokens > 0))
+    throw BadInput("--examples N and --example-tokens L go together, each at least 1: a corpus that is not there yet");
+}
+
+int run(const Options& options) {
+  check(options);
+  const RunConfig config = load_run_config(options.config, options.overrides);
+  const Machine machine = options.gpu.empty() ? this_machine(options.ranks, scalar_type(config.model.dtype, at::kCPU))
+                                              : load_machine(options.gpu);
+  const Planner planner(config, options.ranks, machine,
+                        options.assumed.examples > 0 ? std::optional(options.assumed) : std::nullopt);
+  const Plan plan = planner.plan();
+  const std::vector<Proposal> proposals = planner.proposals();
+  fmt::print(
+      "{}", options.json ? plan_json(plan, machine, planner, proposals) : plan_text(plan, machine, planner, proposals));
+  return static_cast<int>(ExitStatus::kDone);
+}
+
+}  // namespace
+
+void add_plan(CLI::App& app, Action& action) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("plan", "memory and time that a training takes, before it is started");
+  command->add_option("CONFIG", options->config, "YAML file of spt train")->required();
+  command->add_option("key=value", options->overrides, "values that take the place of the file's");
+  command->add_option("--ranks", options->ranks, "dp × tp, one a device")->capture_default_str();
+  command->add_option("--gpu", options->gpu,
+                      "a name in configs/machines, or a file [this machine's CPU, timed for a second]");
+  command->add_option("--examples", options->assumed.examples, "in place of data.train: so many examples");
+  command->add_option("--example-tokens", options->assumed.example_tokens, "of so many tokens each, all trained");
+  command->add_flag("--json", options->json, "as JSON, with all digits");
+  command->footer(
+      "Needs model.path's config.json and the corpus; nothing is started or written.\n"
+      "Example: spt plan configs/llama2_7b_spt.yaml --ranks 8 --gpu h100-80");
+  command->callback([options, &action] {
+    action = [options](int argc, char** argv) {
+      return run_on_one_rank(argc, argv, "plan has no work for more: --ranks N is what it plans for",
+                             [&] { return with_printable_errors([&] { return run(*options); }); });
+    };
+  });
+}
+
+}  // namespace spt

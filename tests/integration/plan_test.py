@@ -1,0 +1,105 @@
+"""spt plan: its memory against what runs take, and what it says to people and scripts."""
+import json
+import subprocess
+import sys
+import unittest
+
+from runs import BAD_INPUT, LOCAL, PROGRAM, JobTest, make_corpus, make_model, read_rows, sample_records
+
+GB = 10**9
+# ranks, keys, (examples, tokens at most): what takes the memory differs.
+WAYS = [(1, ["train.micro_batch_tokens=512"]),
+        (1, ["train.micro_batch_tokens=2048"]),
+        (1, ["train.micro_batch_tokens=2048", "model.recompute=attention"]),
+        (1, ["train.micro_batch_tokens=2048", "model.recompute=block"]),
+        (1, ["train.micro_batch_tokens=1024", "optimizer.grad_dtype=bf16"]),
+        (1, ["train.micro_batch_tokens=1024", "model.dtype=bf16"]),
+        (1, ["train.micro_batch_tokens=1024", "model.dtype=bf16", "optimizer.grad_dtype=bf16", "model.recompute=block"]),
+        (2, ["train.micro_batch_tokens=1024"]),
+        (2, ["train.micro_batch_tokens=1024", "optimizer.zero=2"]),
+        (2, ["train.micro_batch_tokens=2048", "mesh.tp=2"]),
+        (2, ["train.micro_batch_tokens=2048", "mesh.tp=2", "model.sequence_parallel=false"])]
+
+# A process of its own that starts one job, so that its children's largest is that job's.
+PEAK = "import resource, subprocess, sys; s = subprocess.run(sys.argv[1:], capture_output=True); " \
+       "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024); sys.stderr.buffer.write(s.stderr); sys.exit(s.returncode)"
+
+
+class PlanCase(JobTest):
+    def train_arguments(self, run, *keys):
+        return ["/dev/null", f"run.dir={run}", f"model.path={self.model}", "model.init=random", f"data.train={self.corpus}", "train.steps=2",
+                "train.batch_examples=16", "checkpoint.final_optimizer=false", *keys]
+
+    def plan(self, *arguments, ranks=1, keys=()):
+        done = subprocess.run([PROGRAM, "plan", *map(str, self.train_arguments(self.folder / "none", *keys)), "--ranks", str(ranks), *map(str, arguments)],
+                              capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+
+class MemoryTest(PlanCase):
+    """Within 5% of the largest resident set, less what a process takes that only checks: runs of 2 GB and more."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.model = make_model(cls.shared / "model", hidden_size=1024, intermediate_size=2816, num_hidden_layers=11, num_attention_heads=16,
+                               num_key_value_heads=8, head_dim=64, vocab_size=12000, tie_word_embeddings=False, max_position_embeddings=2048)
+        cls.corpus = make_corpus(cls.shared / "corpus.h5", cls.model, sample_records(cls.shared / "records.jsonl", 40), max_tokens=512)
+
+    def base(self, ranks, keys):
+        job = subprocess.run([sys.executable, "-c", PEAK, str(LOCAL), str(ranks), PROGRAM, "train", *map(str, self.train_arguments(self.folder / "base", *keys)),
+                              "--check"], capture_output=True, text=True)
+        self.assertEqual(job.returncode, 0, job.stderr)
+        return int(job.stdout.split()[-1])
+
+    def test_memory_of_runs_is_within_5_percent_of_the_plan(self):
+        for ranks, keys in WAYS:
+            with self.subTest(ranks=ranks, keys=keys):
+                planned = json.loads(self.plan("--json", ranks=ranks, keys=keys))["memory_total_bytes"]
+                run = self.folder / ("-".join([str(ranks), *keys]).replace("=", "-"))
+                self.spt("train", *self.train_arguments(run, *keys), ranks=ranks, by_local_sh=True)
+                taken = max(row["memory_bytes"] for row in read_rows(run)) - self.base(ranks, keys)
+                print(f"{ranks} ranks, {' '.join(keys)}: planned {planned / GB:.2f} GB, taken {taken / GB:.2f} GB, {taken / planned - 1:+.1%}", flush=True)
+                if ranks == 1 and "model.dtype=bf16" not in keys:
+                    self.assertGreater(planned, 2 * GB)
+                self.assertLess(abs(taken / planned - 1), 0.05)
+
+
+class OutputTest(PlanCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.model = make_model(cls.shared / "model")
+        cls.corpus = make_corpus(cls.shared / "corpus.h5", cls.model, sample_records(cls.shared / "records.jsonl", 40))
+
+    def test_text_and_json_say_the_same_and_nothing_is_written(self):
+        text = self.plan(ranks=4, keys=["mesh.tp=2"])
+        for part in "dp 2 × tp 2", "weights", "gradients", "optimizer state", "activations", "matrix products", "steps", "a checkpoint":
+            self.assertIn(part, text)
+        self.assertNotIn("does not fit", text)
+        planned = json.loads(self.plan("--json", ranks=4, keys=["mesh.tp=2"]))
+        self.assertEqual((planned["dp"], planned["tp"], planned["steps"], planned["fits"]), (2, 2, 2, True))
+        self.assertEqual(planned["memory_total_bytes"], sum(planned["memory_bytes"].values()))
+        self.assertAlmostEqual(planned["step_total_seconds"], sum(planned["step_seconds"].values()))
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_what_does_not_fit_says_which_keys_to_turn(self):
+        machine = self.folder / "small.yaml"
+        machine.write_text("memory_gb: 0.03\nbf16_tflops: 1\nfp32_tflops: 1\nmemory_gb_s: 10\nlink_gb_s: 1\nnetwork_gb_s: 1\nhost_link_gb_s: 1\n"
+                           "host_memory_gb_s: 1\n")
+        text = self.plan("--gpu", machine, ranks=2, keys=["train.micro_batch_tokens=4096"])
+        self.assertIn("It does not fit. In this order", text)
+        self.assertIn("model.recompute=block", text)
+
+    def test_bad_input_is_refused(self):
+        for arguments, parts in ((["--ranks", "3", "mesh.tp=2"], ["mesh.tp is 2, must divide --ranks 3"]), (["--ranks", "0"], ["--ranks is 0"]),
+                                 (["--gpu", "h999"], ["h999", "h100-80"]), (["--examples", "5"], ["--example-tokens"]),
+                                 (["data.train=/nowhere.h5"], ["/nowhere.h5", "--examples"])):
+            with self.subTest(arguments=arguments):
+                output = self.spt("plan", *self.train_arguments(self.folder / "none"), *arguments, status=BAD_INPUT)
+                self.assert_one_message(output, *parts)
+
+
+if __name__ == "__main__":
+    unittest.main()

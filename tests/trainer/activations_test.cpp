@@ -1,0 +1,180 @@
+// What the plan says of memory against what the program takes, counted at the allocator.
+#include "trainer/model/activations.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <mutex>
+#include <unordered_map>
+
+#include <ATen/Functions.h>
+#include <c10/core/CPUAllocator.h>
+#include <gtest/gtest.h>
+
+#include "tests/ranks.h"
+#include "trainer/gradients.h"
+#include "trainer/model/pretrained.h"
+#include "trainer/optim/zero_adamw.h"
+
+namespace spt {
+namespace {
+
+// Counts the bytes of live tensors while it is in place.
+class CountingAllocator : public at::Allocator {
+ public:
+  static CountingAllocator& instance() {
+    static CountingAllocator allocator;
+    return allocator;
+  }
+  at::DataPtr allocate(size_t bytes) override {
+    void* data = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+    const std::lock_guard lock(mutex_);
+    sizes_[data] = static_cast<int64_t>(bytes);
+    live += static_cast<int64_t>(bytes);
+    peak = std::max(peak, live);
+    return {data, data, &free, at::Device(at::kCPU)};
+  }
+  at::DeleterFnPtr raw_deleter() const override { return &free; }
+  void copy_data(void* to, const void* from, std::size_t bytes) const override { default_copy_data(to, from, bytes); }
+
+  int64_t live = 0, peak = 0;
+
+ private:
+  static void free(void* data) {
+    CountingAllocator& self = instance();
+    const std::lock_guard lock(self.mutex_);
+    self.live -= self.sizes_[data];
+    self.sizes_.erase(data);
+    std::free(data);
+  }
+  std::mutex mutex_;
+  std::unordered_map<void*, int64_t> sizes_;
+};
+
+class Counting {
+ public:
+  Counting() : before_(c10::GetCPUAllocator()) { c10::SetCPUAllocator(&CountingAllocator::instance(), kPriority); }
+  ~Counting() { c10::SetCPUAllocator(before_, kPriority); }
+  Counting(const Counting&) = delete;
+  Counting& operator=(const Counting&) = delete;
+
+ private:
+  static constexpr uint8_t kPriority = 100;
+  at::Allocator* before_;
+};
+
+ModelConfig small_model() {
+  ModelConfig config;
+  config.model_type = "llama";
+  config.vocab_size = 4000;
+  config.hidden_size = 256;
+  config.intermediate_size = 688;
+  config.layers = 6;
+  config.heads = 8;
+  config.kv_heads = 4;
+  config.head_dim = 32;
+  config.max_positions = 2048;
+  return config;
+}
+
+// Of the lengths given; the second half of each is trained.
+Batch batch_of(const std::vector<int64_t>& lengths) {
+  int64_t tokens = 0;
+  std::vector<int32_t> starts{0};
+  std::vector<int64_t> labels;
+  for (const int64_t length : lengths) {
+    for (int64_t i = 0; i < length; ++i) labels.push_back(i < length / 2 ? kNotTrained : i);
+    tokens += length;
+    starts.push_back(static_cast<int32_t>(tokens));
+  }
+  return {at::arange(tokens, at::kLong), at::tensor(labels, at::kLong), at::tensor(starts, at::kInt)};
+}
+
+struct Way {
+  const char* name;
+  at::ScalarType dtype, grad_dtype;
+  Recompute recompute;
+  bool sequence_parallel = true;
+  bool share_gradients = false;
+};
+std::ostream& operator<<(std::ostream& out, const Way& way) {
+  return out << way.name;
+}
+
+const Way kWays[] = {
+    {"Fp32", at::kFloat, at::kFloat, Recompute::kNone},
+    {"RecomputedAttention", at::kFloat, at::kFloat, Recompute::kAttention},
+    {"RecomputedBlocks", at::kFloat, at::kFloat, Recompute::kBlock},
+    {"NotCutByToken", at::kFloat, at::kFloat, Recompute::kNone, false},
+    {"SharedGradients", at::kFloat, at::kFloat, Recompute::kNone, true, true},
+    {"Bf16", at::kBFloat16, at::kFloat, Recompute::kNone},
+    {"Bf16RecomputedBlocks", at::kBFloat16, at::kFloat, Recompute::kBlock},
+    {"Bf16AndItsGradients", at::kBFloat16, at::kBFloat16, Recompute::kNone, true, true},
+};
+
+class PlannedBytes : public testing::TestWithParam<Way> {};
+
+TEST_P(PlannedBytes, OfWeightsGradientsStateAndActivations_AreThoseThatAreTaken) {
+  const Way& way = GetParam();
+  const int tp_size = std::min(2, job().size());
+  MeshConfig layout;
+  layout.tp = tp_size;
+  Mesh mesh(job(), layout);
+  const ModelConfig config = small_model();
+  CausalLm::Memory memory{
+      {way.dtype, way.grad_dtype, 64 * mesh.dp->size(), way.share_gradients}, way.recompute, way.sequence_parallel};
+  const Batch batch = batch_of({300, 200, 120});
+  const Counting counting;
+  CountingAllocator& counted = CountingAllocator::instance();
+  const auto taken = [&, before = counted.live]() mutable {
+    return counted.live - std::exchange(before, counted.live);
+  };
+
+  CausalLm model(config, mesh.place.tp_rank, tp_size);
+  const Parameters::Bytes bytes = model.parameters().bytes(memory.parameters);
+  const int64_t of_gradients = Gradients::bytes(model.parameters(), memory.parameters, mesh.dp->size());
+  int64_t owned = 0;
+  for (const int64_t length : model.parameters().bucket_lengths(memory.parameters.multiple))
+    owned += length / mesh.dp->size();
+  EXPECT_EQ(taken(), 0) << "nothing is taken before it is asked for";
+
+  model.parameters().allocate(at::kCPU, memory.parameters);
+  EXPECT_EQ(taken(), bytes.values + bytes.grads);
+  {
+    const Gradients gradients(model.parameters(), *mesh.dp);
+    EXPECT_EQ(taken(), of_gradients);
+    const ZeroAdamW optimizer(model.parameters().values(), model.parameters().buckets(), {}, {}, *mesh.dp, mesh.world);
+    EXPECT_EQ(taken(), ZeroAdamW::state_bytes(owned, way.dtype));
+  }
+
+  CausalLm trained(config, mesh.place.tp_rank, tp_size);
+  trained.allocate(*mesh.tp, memory);
+  Gradients gradients(trained.parameters(), *mesh.dp);
+  if (way.share_gradients) trained.on_bucket_complete([&](size_t bucket) { gradients.bucket_complete(bucket); });
+  init_random(trained, 1);
+  const auto pass = [&] { backward(trained.loss_sum(batch, 1e-3), 1e-3); };
+  pass();  // what stays: rotary angles, the collectives' scratch memory
+  counted.peak = counted.live;
+  const int64_t before = counted.live;
+  pass();
+  const ActivationBytes planned =
+      activation_bytes(config, tp_size, at::kCPU, memory, {batch.ids.numel(), batch.trained_tokens()});
+  EXPECT_NEAR(static_cast<double>(counted.peak - before), static_cast<double>(planned.peak()),
+              0.05 * static_cast<double>(planned.peak()));
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways, PlannedBytes, testing::ValuesIn(kWays),
+                         [](const auto& tested) { return std::string(tested.param.name); });
+
+// Floating-point operations of the products, by hand for one token of one example.
+TEST(PassFlops, AreThoseOfTheProducts) {
+  ModelConfig config = small_model();
+  const double blocks = 6 * (256.0 * (256 + 2 * 128) + 256.0 * 256 + 3 * 256.0 * 688), head = 256.0 * 4000;
+  const PassShape pass{100, 40};
+  EXPECT_DOUBLE_EQ(pass_flops(config, 1, Recompute::kNone, pass, 0), 6 * (100 * blocks + 40 * head));
+  EXPECT_DOUBLE_EQ(pass_flops(config, 1, Recompute::kBlock, pass, 0), 8 * 100 * blocks + 6 * 40 * head);
+  EXPECT_DOUBLE_EQ(pass_flops(config, 2, Recompute::kNone, pass, 0), 3 * (100 * blocks + 40 * head));
+  EXPECT_DOUBLE_EQ(pass_flops(config, 1, Recompute::kNone, {0, 0}, 1e4), 6 * 3.5 * 2 * 1e4 * 256);
+}
+
+}  // namespace
+}  // namespace spt

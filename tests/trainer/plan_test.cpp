@@ -1,0 +1,100 @@
+#include "trainer/plan.h"
+
+#include <gmock/gmock.h>
+
+#include "base/error.h"
+#include "tests/temporary_folder.h"
+#include "tests/trainer/messages.h"
+
+namespace spt {
+namespace {
+
+using testing::HasSubstr;
+
+Machine machine(const std::string& name) {
+  return load_machine((std::filesystem::path(SPT_SOURCE_DIR) / "configs/machines" / (name + ".yaml")).string());
+}
+
+// configs/llama2_7b_spt.yaml with the architecture that the public checkpoint states, and a corpus of LIMA's size.
+class Llama2 : public testing::Test {
+ protected:
+  Llama2() {
+    folder_.put("config.json",
+                R"({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
+                    "hidden_size": 4096, "intermediate_size": 11008, "max_position_embeddings": 4096,
+                    "num_attention_heads": 32, "num_hidden_layers": 32, "num_key_value_heads": 32,
+                    "rms_norm_eps": 1e-05, "tie_word_embeddings": false, "vocab_size": 32000})");
+  }
+  Planner planner(const std::string& gpu, int ranks, std::vector<std::string> overrides = {}) const {
+    overrides.push_back("model.path=" + folder_.path().string());
+    const RunConfig config =
+        load_run_config(std::filesystem::path(SPT_SOURCE_DIR) / "configs/llama2_7b_spt.yaml", overrides);
+    return Planner(config, ranks, machine(gpu), AssumedCorpus{1030, 2048});
+  }
+  bool fits(const std::string& gpu, int ranks, const std::vector<std::string>& overrides = {}) const {
+    const Planner planned = planner(gpu, ranks, overrides);
+    return planned.plan().memory.total() <= planned.memory_bytes();
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(Llama2, FitsWhereFullFineTuningShould) {
+  EXPECT_TRUE(fits("h200-141", 1));
+  EXPECT_FALSE(fits("h100-80", 1));
+  EXPECT_TRUE(fits("h100-80", 1, {"optimizer.offload=cpu"}));
+  EXPECT_FALSE(fits("rtx4090-24", 4, {"mesh.tp=4"}));
+  EXPECT_TRUE(fits("rtx4090-24", 4, {"mesh.tp=4", "optimizer.offload=cpu"}));
+  EXPECT_TRUE(fits("rtx4090-24", 8, {"mesh.tp=4"}));
+  EXPECT_TRUE(fits("h100-80", 8));
+}
+
+TEST_F(Llama2, MemoryIsThatOfItsParts) {
+  const Plan plan = planner("h200-141", 1).plan();
+  EXPECT_EQ(plan.parameters, 6'738'415'616);
+  EXPECT_EQ(plan.longest.tokens, 4096);
+  const std::map<std::string, int64_t> parts(plan.memory.parts.begin(), plan.memory.parts.end());
+  const double parameters = static_cast<double>(plan.parameters);
+  EXPECT_NEAR(static_cast<double>(parts.at("weights")), 2 * parameters, 1e-3 * parameters);
+  EXPECT_NEAR(static_cast<double>(parts.at("gradients")), 4 * parameters, 1e-3 * parameters);
+  EXPECT_NEAR(static_cast<double>(parts.at("optimizer state")), 10 * parameters, 1e-3 * parameters);
+  EXPECT_EQ(plan.optimizer_bytes, 12 * plan.parameters);
+}
+
+TEST_F(Llama2, ProposalsEndWhereItFits) {
+  const Planner planned = planner("rtx4090-24", 8, {"model.recompute=none", "train.micro_batch_tokens=16384"});
+  const std::vector<Proposal> proposals = planned.proposals();
+  ASSERT_FALSE(proposals.empty());
+  std::vector<std::string> overrides{"model.recompute=none", "train.micro_batch_tokens=16384"};
+  for (const Proposal& proposal : proposals) {
+    overrides.push_back(proposal.override);
+    EXPECT_EQ(planner("rtx4090-24", 8, overrides).plan().memory.total(), proposal.bytes);
+  }
+  EXPECT_TRUE(fits("rtx4090-24", 8, overrides));
+}
+
+TEST_F(Llama2, StepsTakeLessTimeOnMoreRanksAndTokensStayTheSame) {
+  const Plan one = planner("h200-141", 1).plan(), eight = planner("h200-141", 8).plan();
+  EXPECT_DOUBLE_EQ(one.step.tokens, eight.step.tokens);
+  EXPECT_DOUBLE_EQ(one.step.flops, eight.step.flops);
+  EXPECT_LT(eight.step.total(), one.step.total() / 5);
+  EXPECT_GT(eight.step.total(), one.step.total() / 8);
+  EXPECT_EQ(one.steps, 5 * 17);
+}
+
+TEST_F(Llama2, RanksThatTpDoesNotDivideAndMachinesThatAreNoneAreRefused) {
+  EXPECT_THAT(bad_input_of([&] { planner("h100-80", 6, {"mesh.tp=4"}); }),
+              HasSubstr("mesh.tp is 4, must divide --ranks 6"));
+  EXPECT_THAT(bad_input_of([&] { planner("h100-80", 3, {"mesh.tp=3"}); }), HasSubstr("tp"));
+  const std::filesystem::path bad = folder_.put("bad.yaml", "memory_gb: 80\nbf16_tflops: 0\n");
+  EXPECT_THAT(bad_input_of([&] { load_machine(bad.string()); }), HasSubstr("bf16_tflops is 0, must be above 0"));
+}
+
+TEST(Machines, ThatShipLoad) {
+  for (const auto& file :
+       std::filesystem::directory_iterator(std::filesystem::path(SPT_SOURCE_DIR) / "configs/machines"))
+    EXPECT_NO_THROW(load_machine(file.path().string())) << file.path();
+}
+
+}  // namespace
+}  // namespace spt

@@ -1,0 +1,120 @@
+#include "trainer/machine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <thread>
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/ones.h>
+#include <fmt/format.h>
+
+#include "data/config_file.h"
+#include "data/named_config.h"
+#include "trainer/model/kernels/factor.h"
+
+namespace spt {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Calls a second of f, over at least a third of one, without the first.
+template <class F>
+double rate(const F& f) {
+  f();
+  const auto begin = Clock::now();
+  int64_t calls = 0;
+  double seconds = 0;
+  do {
+    f();
+    ++calls;
+    seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  } while (seconds < 1.0 / 3);
+  return static_cast<double>(calls) / seconds;
+}
+
+// Of the forward and backward products of a layer with a thousand tokens.
+double product_tflops(at::ScalarType dtype) {
+  constexpr int64_t kTokens = 1024, kIn = 768, kOut = 3072;
+  const auto ones = [&](int64_t rows, int64_t columns) { return at::ones({rows, columns}, dtype); };
+  const at::Tensor x = ones(kTokens, kIn), weight = ones(kOut, kIn), gradient = ones(kTokens, kOut);
+  const auto calls = rate([&] {
+    at::mm(factor(x), factor(weight).t());
+    at::mm(factor(gradient), factor(weight));
+    at::mm(factor(gradient).t(), factor(x));
+  });
+  return calls * 3 * 2 * static_cast<double>(kTokens * kIn * kOut) / 1e12;
+}
+
+double memory_gb_s() {
+  constexpr int64_t kElements = int64_t{1} << 24;
+  at::Tensor x = at::ones({kElements}, at::kFloat);
+  const at::Tensor y = at::ones({kElements}, at::kFloat);
+  return rate([&] { x.add_(y); }) * 3 * 4 * static_cast<double>(kElements) / 1e9;
+}
+
+double host_memory_gb() {
+  std::ifstream file("/proc/meminfo");
+  std::string key;
+  double kib = 0;
+  while (file >> key)
+    if (key == "MemTotal:" && file >> kib) break;
+  return kib * 1024 / 1e9;
+}
+
+}  // namespace
+
+void Machine::validate(std::vector<std::string>& errors) const {
+  const auto require = [&](bool holds, const char* name, double value, const char* limit) {
+    if (!holds) errors.push_back(fmt::format("{} is {}, must be {}", name, value, limit));
+  };
+  const auto positive = [&](const char* name, double value) { require(value > 0, name, value, "above 0"); };
+  positive("memory_gb", memory_gb);
+  require(reserved_gb >= 0 && reserved_gb < memory_gb, "reserved_gb", reserved_gb, "at least 0 and below memory_gb");
+  positive("bf16_tflops", bf16_tflops);
+  positive("fp32_tflops", fp32_tflops);
+  require(product_share > 0 && product_share <= 1, "product_share", product_share, "above 0 and at most 1");
+  require(step_share > 0 && step_share <= 1, "step_share", step_share, "above 0 and at most 1");
+  positive("memory_gb_s", memory_gb_s);
+  positive("link_gb_s", link_gb_s);
+  positive("network_gb_s", network_gb_s);
+  positive("host_link_gb_s", host_link_gb_s);
+  positive("host_memory_gb_s", host_memory_gb_s);
+  require(link_us >= 0, "link_us", link_us, "at least 0");
+  require(network_us >= 0, "network_us", network_us, "at least 0");
+  if (devices_per_node < 1)
+    errors.push_back(fmt::format("devices_per_node is {}, must be at least 1", devices_per_node));
+}
+
+Machine load_machine(const std::string& name_or_file) {
+  const std::filesystem::path file = named_config("machines", name_or_file);
+  auto machine = read_fields_of<Machine>(file, load_config_values(file, {}));
+  machine.name = file.stem().string();
+  return machine;
+}
+
+Machine this_machine(int ranks, at::ScalarType dtype) {
+  // What a step's products reach of the products that are timed here, and their share in it (docs/performance.md).
+  constexpr double kProductShare = 1.0, kStepShare = 1 / 1.2;
+  const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  at::set_num_threads(std::max(1, cores / ranks));
+  Machine machine;
+  machine.name = fmt::format("this machine ({} cores)", cores);
+  machine.is_cpu = true;
+  machine.memory_gb = host_memory_gb() / ranks;
+  machine.reserved_gb = 0.3;  // program, libraries, MPI
+  machine.bf16_tflops = machine.fp32_tflops = product_tflops(dtype);
+  machine.product_share = kProductShare;
+  machine.step_share = kStepShare;
+  // All ranks at once share the memory; a message between them is written once and read once.
+  machine.memory_gb_s = memory_gb_s() / std::max(1, ranks * at::get_num_threads() / cores);
+  machine.devices_per_node = ranks;
+  machine.host_link_gb_s = machine.host_memory_gb_s = machine.memory_gb_s;
+  machine.link_gb_s = machine.network_gb_s = machine.memory_gb_s / 4;
+  machine.link_us = machine.network_us = 10;
+  return machine;
+}
+
+}  // namespace spt

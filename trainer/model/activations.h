@@ -1,0 +1,33 @@
+// What a forward and backward pass of CausalLm keeps in memory, from shapes alone.
+#pragma once
+
+#include <cstdint>
+
+#include "trainer/model/causal_lm.h"
+
+namespace spt {
+
+// A micro-batch.
+struct PassShape {
+  int64_t tokens = 0;
+  int64_t trained = 0;  // tokens that the loss asks for
+};
+
+// Bytes on one rank of tp.
+struct ActivationBytes {
+  int64_t kept = 0;   // by all blocks at the end of the forward pass, for the backward pass
+  int64_t block = 0;  // on top while a block's backward pass runs
+  int64_t loss = 0;   // on top in the vocabulary product and the loss
+  int64_t peak() const { return kept + (block > loss ? block : loss); }
+};
+
+// REQUIRES: memory.parameters.grad_dtype.
+ActivationBytes activation_bytes(const ModelConfig& model, int tp, at::Device device, const CausalLm::Memory& memory,
+                                 const PassShape& pass);
+
+// Floating-point operations of the pass on one rank of tp, a multiply-add counted as two: the matrix products of the
+// blocks and of the vocabulary and attention's (half of the L × L pairs of each example), forward and backward, with
+// what is run again. `pairs`: Σ L² over the examples.
+double pass_flops(const ModelConfig& model, int tp, Recompute recompute, const PassShape& pass, double pairs);
+
+}  // namespace spt
