@@ -9,8 +9,8 @@
 
 namespace spt {
 
-ProgressBar::ProgressBar(int64_t done, int64_t total)
-    : first_(done), total_(total), start_(std::chrono::steady_clock::now()) {}
+ProgressBar::ProgressBar(int64_t done, int64_t total, int64_t fewest)
+    : first_(done), total_(total), fewest_(fewest), start_(std::chrono::steady_clock::now()) {}
 
 bool ProgressBar::has_terminal() {
   return isatty(STDERR_FILENO) != 0 || std::getenv("SPT_TERMINAL") != nullptr;
@@ -32,7 +32,7 @@ void ProgressBar::end_line() {
 }
 
 std::string ProgressBar::time_left(int64_t done) const {
-  if (done <= first_) return "?";
+  if (done < first_ + fewest_) return "?";
   const double spent = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
   return clock_time(spent / static_cast<double>(done - first_) * static_cast<double>(total_ - done));
 }

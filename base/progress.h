@@ -9,8 +9,9 @@ namespace spt {
 
 class ProgressBar {
  public:
-  // Of `total` things, `done` were there before; the time left is reckoned from the pace since now.
-  ProgressBar(int64_t done, int64_t total);
+  // Of `total` things, `done` were there before; the time left is reckoned from the pace since now, once `fewest` are
+  // done: where many are under way at a time, the first few tell nothing.
+  ProgressBar(int64_t done, int64_t total, int64_t fewest = 1);
   ~ProgressBar() { end_line(); }
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
@@ -27,7 +28,7 @@ class ProgressBar {
   std::string time_left(int64_t done) const;
 
  private:
-  int64_t first_, total_;
+  int64_t first_, total_, fewest_;
   bool on_bar_ = false;
   std::chrono::steady_clock::time_point start_;
 };

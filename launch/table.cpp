@@ -133,8 +133,11 @@ std::string json_table(const Table& table) {
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   for (const auto& row : table.rows) {
     nlohmann::ordered_json& object = rows.emplace_back(nlohmann::ordered_json::object());
-    for (size_t column = 0; column < table.columns.size(); ++column)
-      object[printable(table.columns[column].name)] = std::visit(AsJson{}, row[column]);
+    for (size_t column = 0; column < table.columns.size(); ++column) {
+      std::string name = printable(table.columns[column].name);
+      while (object.contains(name)) name += '\'';  // a run may be called as another column is
+      object[name] = std::visit(AsJson{}, row[column]);
+    }
   }
   return rows.dump(2, ' ', true) + "\n";
 }

@@ -40,7 +40,8 @@ std::string aligned_table(const Table& table);
 // Cells divided by tabs, all digits; empty where there is nothing.
 std::string tab_separated_table(const Table& table);
 
-// [{COLUMN: value, …}, …], a row an object, numbers with all digits, null where there is nothing. ASCII only.
+// [{COLUMN: value, …}, …], a row an object, numbers with all digits, null where there is nothing. ASCII only. A name
+// that another column has already is followed by '.
 std::string json_table(const Table& table);
 
 // Each cell as people read it, row by row; empty where there is nothing.

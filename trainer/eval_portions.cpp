@@ -5,6 +5,9 @@
 namespace spt {
 namespace {
 
+// Fewer in a pass cost the matrix products speed.
+constexpr int64_t kLeastPassTokens = 256;
+
 // Tokens of the examples in front of a question, about.
 int64_t shots_tokens(const EvalInputs& inputs, const EvalItem& item) {
   const std::string& shots = shots_of(inputs, item);
@@ -13,11 +16,28 @@ int64_t shots_tokens(const EvalInputs& inputs, const EvalItem& item) {
 
 }  // namespace
 
-std::vector<Portion> portions_of(const EvalInputs& inputs, const std::set<SampleKey>& known, int64_t pass_tokens,
-                                 bool examples_are_shared) {
+std::vector<Portion> deal_passes(const std::vector<PassItem>& items, int64_t pass_tokens, int ranks) {
   std::vector<Portion> portions;
+  int64_t remaining = 0, left = 0;  // of all; of the last portion
+  for (const PassItem& item : items) remaining += item.tokens;
+  for (const PassItem& item : items) {
+    if (item.is_first || item.tokens > left) {
+      portions.push_back({true, {}});
+      left = ranks == 1 ? pass_tokens
+                        : std::min(pass_tokens, std::max(kLeastPassTokens, remaining / (int64_t{2} * ranks)));
+    }
+    portions.back().items.push_back(item.item);
+    left -= item.tokens;
+    remaining -= item.tokens;
+  }
+  return portions;
+}
+
+std::vector<Portion> portions_of(const EvalInputs& inputs, const std::set<SampleKey>& known, int64_t pass_tokens,
+                                 bool examples_are_shared, int ranks) {
+  std::vector<PassItem> measured;
   std::vector<size_t> answers;
-  int64_t left = 0, shared = 0;  // of the last portion
+  int64_t shared = 0;
   const std::string* shots = nullptr;
   size_t task_of_pass = inputs.tasks.size();
   for (size_t i = 0; i < inputs.items.size(); ++i) {
@@ -28,21 +48,16 @@ std::vector<Portion> portions_of(const EvalInputs& inputs, const std::set<Sample
       answers.push_back(i);
       continue;
     }
-    if (shots != &shots_of(inputs, item) || task_of_pass != item.task) {
+    const bool is_first = shots != &shots_of(inputs, item) || task_of_pass != item.task;
+    if (is_first) {
       task_of_pass = item.task;
       shots = &shots_of(inputs, item);
       shared = shots_tokens(inputs, item);
-      left = 0;
     }
     const bool leaves_out = examples_are_shared && !item.given_role;
-    const int64_t own = std::max<int64_t>(1, leaves_out ? item.tokens - shared : item.tokens);
-    if (own > left) {
-      portions.push_back({true, {}});
-      left = pass_tokens;
-    }
-    portions.back().items.push_back(i);
-    left -= own;
+    measured.push_back({i, std::max<int64_t>(1, leaves_out ? item.tokens - shared : item.tokens), is_first});
   }
+  std::vector<Portion> portions = deal_passes(measured, pass_tokens, ranks);
   std::stable_sort(answers.begin(), answers.end(),
                    [&](size_t a, size_t b) { return inputs.items[a].tokens > inputs.items[b].tokens; });
   for (const size_t i : answers) portions.push_back({false, {i}});

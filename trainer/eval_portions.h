@@ -18,10 +18,22 @@ struct Portion {
   std::vector<size_t> items;  // of EvalInputs::items
 };
 
-// All but `known`: first the passes, each of one task's items with the same examples in front and about `pass_tokens`
-// more tokens, then the questions to answer, the longest first, so that the ranks finish together. The same on every
-// rank. Where examples are not shared, or a role of the item's own may stand in front of them, they count in the pass.
+// An item to measure in a pass.
+struct PassItem {
+  size_t item;     // of EvalInputs::items
+  int64_t tokens;  // that the pass computes for it
+  bool is_first;   // of its task or behind its examples: begins a portion
+};
+
+// For several ranks portions get shorter towards the end (guided self-scheduling, Polychronopoulos and Kuck, 1987: half
+// of what is left, shared by the ranks), so that no rank waits long for another.
+std::vector<Portion> deal_passes(const std::vector<PassItem>& items, int64_t pass_tokens, int ranks);
+
+// All but `known`, for `ranks` data-parallel ranks; the same on every rank. First the passes, each of one task's items
+// with the same examples in front and about `pass_tokens` more tokens, less towards the end; then the questions to
+// answer, the longest first: so the ranks finish together. Where examples are not shared, or a role of the item's own
+// may stand in front of them, they count in the pass.
 std::vector<Portion> portions_of(const EvalInputs& inputs, const std::set<SampleKey>& known, int64_t pass_tokens,
-                                 bool examples_are_shared);
+                                 bool examples_are_shared, int ranks);
 
 }  // namespace spt

@@ -54,7 +54,7 @@ int64_t tokens_in_free_memory(const CausalLm& model, const Runtime& runtime, Com
 class Progress {
  public:
   Progress(const fs::path& journal, int64_t done, int64_t total)
-      : watch_(journal), done_(done), total_(total), bar_(done, total) {}
+      : watch_(journal), done_(done), total_(total), bar_(done, total, 1 + (total - done) / 20) {}
 
   void show() {
     const bool terminal = ProgressBar::has_terminal();
@@ -88,7 +88,7 @@ class Measuring {
         runtime_(runtime),
         mesh_(mesh),
         portions_(portions_of(inputs, known, std::min(kPassTokens, config.batch_tokens.value_or(kPassTokens)),
-                              !config.deterministic)),
+                              !config.deterministic, mesh.dp->size())),
         queue_(runtime, mesh, static_cast<int64_t>(portions_.size())) {
     if (mesh.place.tp_rank == 0) journal_.emplace(journal.folder, mesh.place.dp_rank, journal.depends_on);
     if (runtime.rank() == 0)

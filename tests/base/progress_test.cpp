@@ -18,5 +18,11 @@ TEST(ProgressBar, TimeLeftIsUnknownBeforeTheFirstStepAndNothingAfterTheLast) {
   EXPECT_EQ(bar.time_left(10), "0:00");
 }
 
+TEST(ProgressBar, TimeLeftIsUnknownUntilEnoughIsDoneToTellAPace) {
+  const ProgressBar bar(0, 100, 6);
+  EXPECT_EQ(bar.time_left(5), "?");
+  EXPECT_NE(bar.time_left(6), "?");
+}
+
 }  // namespace
 }  // namespace spt

@@ -3,12 +3,11 @@ import json
 import os
 import re
 import signal
-import subprocess
 import unittest
 from pathlib import Path
 
 from annotate_case import AnnotateTest, read_lines, write_records
-from runs import BAD_INPUT, DONE, PROGRAM, SOURCE, STOPPED, TINY_MODEL, make_model, wait_until
+from runs import BAD_INPUT, DONE, SOURCE, STOPPED, TINY_MODEL, random_checkpoint, wait_until
 
 PERSONAS = Path(os.environ.get("SPT_SHARED_DATA", SOURCE.parent / "shared" / "data")) / "lima" / "lima_expert_persona.jsonl"
 # A random model writes no role, so any text passes that has no blank line; some are asked again.
@@ -26,16 +25,7 @@ class CheckpointTest(AnnotateTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        start = make_model(cls.shared / "start", hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-                           tie_word_embeddings=False, initializer_range=0.4)
-        records = write_records(cls.shared / "records.jsonl", 8, role="You are an expert. The user asks.")
-        cls.corpus = cls.shared / "c.h5"
-        run = cls.shared / "run"
-        for command in (("prepare", records, "--tokenizer", start, "--out", cls.corpus),
-                        ("train", "/dev/null", f"run.dir={run}", f"model.path={start}", "model.init=random", f"data.train={cls.corpus}", "train.steps=1",
-                         "train.batch_examples=2", "checkpoint.final_optimizer=false")):
-            subprocess.run([PROGRAM, *map(str, command)], check=True, capture_output=True)
-        cls.model = run / "checkpoints" / "step-000001" / "hf"
+        cls.model = random_checkpoint(cls.shared, write_records(cls.shared / "records.jsonl", 8, role="You are an expert. The user asks."))
 
     def setUp(self):
         super().setUp()

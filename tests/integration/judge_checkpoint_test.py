@@ -1,11 +1,10 @@
 """spt judge by a local checkpoint: the program's own generator replies, on any number of ranks."""
 import shutil
 import signal
-import subprocess
 import unittest
 
 from judge_case import JudgeTest
-from runs import BAD_INPUT, DONE, PROGRAM, STOPPED, make_model, sample_records, wait_until
+from runs import BAD_INPUT, DONE, STOPPED, random_checkpoint, sample_records, wait_until
 
 # A random model writes no verdict: the last vowel of its reply is one, and some replies have none.
 VOWELS = """
@@ -22,14 +21,7 @@ class CheckpointTest(JudgeTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        start = make_model(cls.shared / "start", hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-                           tie_word_embeddings=False, initializer_range=0.4)
-        corpus, run = cls.shared / "c.h5", cls.shared / "run"
-        for command in (("prepare", sample_records(cls.shared / "records.jsonl", 8), "--tokenizer", start, "--out", corpus),
-                        ("train", "/dev/null", f"run.dir={run}", f"model.path={start}", "model.init=random", f"data.train={corpus}", "train.steps=1",
-                         "train.batch_examples=2", "checkpoint.final_optimizer=false")):
-            subprocess.run([PROGRAM, *map(str, command)], check=True, capture_output=True)
-        cls.model = run / "checkpoints" / "step-000001" / "hf"
+        cls.model = random_checkpoint(cls.shared, sample_records(cls.shared / "records.jsonl", 8))
 
     def setUp(self):
         super().setUp()

@@ -167,6 +167,18 @@ def make_corpus(path, model, records, arm="role", max_tokens=160):
     return path
 
 
+def random_checkpoint(folder, records):
+    """A model that writes this and that, as a run of one step leaves it; the corpus of the records is folder / "c.h5"."""
+    start = make_model(folder / "start", hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, tie_word_embeddings=False,
+                       initializer_range=0.4)
+    corpus, run = folder / "c.h5", folder / "run"
+    for command in (("prepare", records, "--tokenizer", start, "--out", corpus),
+                    ("train", "/dev/null", f"run.dir={run}", f"model.path={start}", "model.init=random", f"data.train={corpus}", "train.steps=1",
+                     "train.batch_examples=2", "checkpoint.final_optimizer=false")):
+        subprocess.run([PROGRAM, *map(str, command)], check=True, capture_output=True)
+    return run / "checkpoints" / "step-000001" / "hf"
+
+
 def read_rows(run):
     """metrics.jsonl, every line of it."""
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

@@ -20,25 +20,20 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kFewUnits = 20;
 
-struct Folder {
-  fs::path path;
-  std::map<std::string, TaskResult> results;
-};
-
 // The sides' folders: pair i is a[i] and b[i].
 struct Sides {
-  std::vector<Folder> a, b;
-  const Folder& first() const { return a[0]; }
-  std::vector<const Folder*> all() const {
-    std::vector<const Folder*> folders;
+  std::vector<EvaluationFolder> a, b;
+  const EvaluationFolder& first() const { return a[0]; }
+  std::vector<const EvaluationFolder*> all() const {
+    std::vector<const EvaluationFolder*> folders;
     for (const auto* side : {&a, &b})
-      for (const Folder& folder : *side) folders.push_back(&folder);
+      for (const EvaluationFolder& folder : *side) folders.push_back(&folder);
     return folders;
   }
 };
 
-std::vector<Folder> open_folders(const std::vector<fs::path>& paths) {
-  std::vector<Folder> folders;
+std::vector<EvaluationFolder> open_folders(const std::vector<fs::path>& paths) {
+  std::vector<EvaluationFolder> folders;
   for (const fs::path& path : paths) folders.push_back({path, read_results(path)});
   return folders;
 }
@@ -58,7 +53,7 @@ std::set<std::string> wanted_tasks(const Sides& sides, const std::vector<std::st
   if (wanted.size() < chosen.size())
     throw BadInput(fmt::format("--tasks names a task twice: {}", fmt::join(chosen, ", ")));
   if (!chosen.empty()) return wanted;
-  for (const Folder* folder : sides.all())
+  for (const EvaluationFolder* folder : sides.all())
     for (const auto& [name, result] : folder->results) wanted.insert(name);
   if (wanted.empty()) throw BadInput(fmt::format("{}: has no task", (sides.first().path / "results.json").string()));
   return wanted;
@@ -67,7 +62,7 @@ std::set<std::string> wanted_tasks(const Sides& sides, const std::vector<std::st
 void check_tasks(const Sides& sides, const std::set<std::string>& wanted, bool are_chosen) {
   std::set<std::string> common = wanted;
   std::string missing;
-  for (const Folder* folder : sides.all()) {
+  for (const EvaluationFolder* folder : sides.all()) {
     std::vector<std::string> lacks;
     for (const std::string& name : wanted)
       if (!folder->results.contains(name)) lacks.push_back(name);
@@ -86,7 +81,7 @@ void check_tasks(const Sides& sides, const std::set<std::string>& wanted, bool a
 
 void check_metric(const std::string& task, const Sides& sides) {
   const std::string& metric = sides.first().results.at(task).metric;
-  for (const Folder* folder : sides.all())
+  for (const EvaluationFolder* folder : sides.all())
     if (const std::string& other = folder->results.at(task).metric; other != metric)
       throw BadInput(fmt::format("task {} has the metric {} in {} and {} in {}", task, brief(metric),
                                  sides.first().path.string(), brief(other), folder->path.string()));
@@ -94,7 +89,7 @@ void check_metric(const std::string& task, const Sides& sides) {
 
 void check_shots(const std::string& task, const Sides& sides) {
   const int64_t shots = sides.first().results.at(task).shots;
-  for (const Folder* folder : sides.all())
+  for (const EvaluationFolder* folder : sides.all())
     if (const int64_t other = folder->results.at(task).shots; other != shots)
       throw BadInput(fmt::format("task {} was asked behind {} examples in {} and {} in {} (eval.shots)", task, shots,
                                  sides.first().path.string(), other, folder->path.string()));
@@ -172,7 +167,7 @@ Work compare_task(const std::string& name, const Sides& sides, const Resampling&
   if (result.n < 2)
     throw BadInput(fmt::format("{}: {} of its samples count, and a comparison needs at least 2",
                                reference_file.string(), result.n));
-  const auto read = [&](const Folder& folder) {
+  const auto read = [&](const EvaluationFolder& folder) {
     std::vector<Sample> samples = read_samples(folder.path, name, folder.results.at(name));
     check_same_items(reference_file, reference, samples_file(folder.path, name), samples);
     return samples;

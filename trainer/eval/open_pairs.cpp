@@ -19,14 +19,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Folder {
-  fs::path path;
-  std::map<std::string, TaskResult> results;
-};
-
-std::vector<std::string> open_tasks(const Folder& a, const Folder& b) {
+std::vector<std::string> open_tasks(const EvaluationFolder& a, const EvaluationFolder& b) {
   std::set<std::string> names;
-  for (const Folder* folder : {&a, &b})
+  for (const EvaluationFolder* folder : {&a, &b})
     for (const auto& [name, result] : folder->results)
       if (!result.has_scores()) names.insert(name);
   if (names.empty())
@@ -37,7 +32,7 @@ std::vector<std::string> open_tasks(const Folder& a, const Folder& b) {
   return {names.begin(), names.end()};
 }
 
-void check_task(const std::string& name, const Folder& folder) {
+void check_task(const std::string& name, const EvaluationFolder& folder) {
   const auto found = folder.results.find(name);
   if (found == folder.results.end())
     throw BadInput(fmt::format("{} has no task {}: judge others with --tasks, or evaluate it there too",
@@ -57,7 +52,7 @@ std::string shown_text(const AnsweredSample& sample, const fs::path& file, bool 
   return trimmed(keep_role ? *sample.output : *sample.answer);
 }
 
-OpenTask read_task(const std::string& name, const Folder& a, const Folder& b, bool keep_role) {
+OpenTask read_task(const std::string& name, const EvaluationFolder& a, const EvaluationFolder& b, bool keep_role) {
   if (const int64_t of_a = a.results.at(name).shots, of_b = b.results.at(name).shots; of_a != of_b)
     throw BadInput(fmt::format("task {} was asked behind {} examples in {} and {} in {} (eval.shots)", brief(name),
                                of_a, a.path.string(), of_b, b.path.string()));
@@ -80,13 +75,13 @@ OpenTask read_task(const std::string& name, const Folder& a, const Folder& b, bo
 
 std::vector<OpenTask> read_open_tasks(const fs::path& a, const fs::path& b, const std::vector<std::string>& tasks,
                                       bool keep_role) {
-  const Folder of_a{a, read_results(a)}, of_b{b, read_results(b)};
+  const EvaluationFolder of_a{a, read_results(a)}, of_b{b, read_results(b)};
   const std::vector<std::string> names = tasks.empty() ? open_tasks(of_a, of_b) : tasks;
   if (std::set<std::string>(names.begin(), names.end()).size() < names.size())
     throw BadInput(fmt::format("--tasks names a task twice: {}", fmt::join(names, ", ")));
   std::vector<OpenTask> read;
   for (const std::string& name : names) {
-    for (const Folder* folder : {&of_a, &of_b}) check_task(name, *folder);
+    for (const EvaluationFolder* folder : {&of_a, &of_b}) check_task(name, *folder);
     read.push_back(read_task(name, of_a, of_b, keep_role));
   }
   return read;

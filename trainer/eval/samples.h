@@ -49,6 +49,11 @@ struct AnsweredSample : Sample {
 // writes it last: the evaluation has not finished), or another form.
 std::map<std::string, TaskResult> read_results(const std::filesystem::path& folder);
 
+struct EvaluationFolder {
+  std::filesystem::path path;
+  std::map<std::string, TaskResult> results;  // of path / results.json
+};
+
 // The identity of an evaluation, "" where the file has none. Throws as read_results.
 std::string evaluation_of(const std::filesystem::path& folder);
 
