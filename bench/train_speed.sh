@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Training tokens a second (padding not counted) of spt against a transformers + torch.optim.AdamW loop, in one run on this machine,
-# turn by turn; then two ranks of one thread against one, and peak memory against 16 bytes a parameter.
+# turn by turn; a step against its own matrix products; two ranks of one thread against one; peak memory against 16 bytes a parameter.
 #
 #   bench/train_speed.sh RECORDS.jsonl [MODEL_DIR] [STEPS]     e.g. LIMA's train.jsonl, trimmed to 512 tokens
 #
-# Both sides: fp32, batches of 8 examples, all cores. transformers: file order, padded to the batch's longest. The steps
+# Both sides: fp32 (SPT_BENCH_DTYPE=bf16: that), batches of 8 examples, all cores. transformers: file order, padded to the batch's longest. The steps
 # are the first STEPS [8] batches after one that warms up. Needs launch/setup.sh --peer.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -26,6 +26,7 @@ ours ours_1 1 "$(nproc)"
 theirs theirs_1
 ours ours_2 1 "$(nproc)"
 theirs theirs_2
+"$peer" bench/products_loop.py --model "$model" --metrics "$out/ours_2/metrics.jsonl" --threads "$(nproc)" --dtype "$dtype" > "$out/products.json"
 ours rank_1 1 1
 ours rank_2 2 1
 python3 bench/train_speed_table.py "$out" "$model"

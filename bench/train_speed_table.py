@@ -14,6 +14,11 @@ def ours(name):
     return sum(r["tokens"] for r in rows) / sum(r["seconds"] for r in rows), max(r["memory_bytes"] for r in rows)
 
 
+def seconds(name):
+    """Of all steps but the first."""
+    return sum(json.loads(line)["seconds"] for line in (out / name / "metrics.jsonl").read_text().splitlines()[1:])
+
+
 def parameters():
     """Of all weight files, from their headers."""
     total = 0
@@ -36,6 +41,8 @@ speed, peer = sum(m[0] for m in mine) / 2, sum(t["tokens_per_second"] for t in t
 print(f"spt                  {speed:8.1f} tokens/s   ({', '.join(f'{m[0]:.1f}' for m in mine)})")
 print(f"transformers         {peer:8.1f} tokens/s   ({', '.join(format(t['tokens_per_second'], '.1f') for t in theirs)})")
 print(f"ratio                {speed / peer:8.2f}")
+products = json.loads((out / "products.json").read_text())
+print(f"a step takes         {seconds('ours_2') / products['seconds']:8.2f} × the time of its matrix products")
 print(f"1 rank × 1 thread    {one[0]:8.1f} tokens/s")
 print(f"2 ranks × 1 thread   {two[0]:8.1f} tokens/s   efficiency {two[0] / one[0] / 2:.2f}")
 count = parameters()

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/trainer/golden.h"
+#include "trainer/model/kernels/factor.h"
 
 namespace spt {
 namespace {
@@ -38,6 +39,26 @@ TEST(MmByRows, ARowsBits_DoNotHangOnTheRowsBesideIt) {
 TEST(MmByRows, OfRowsThatLieApart_IsTheProduct) {
   const at::Tensor x = noise({6, 40}, 5).narrow(1, 3, 20), weight = noise({9, 20}, 6);
   EXPECT_LT(distance(mm_by_rows(x, weight), at::mm(x, weight.t())), 1e-5);
+}
+
+TEST(MmByRows, InBf16_IsTheProductRounded) {
+  for (const int64_t rows : {3, 100}) {
+    const at::Tensor x = noise({rows, 64}, 7).to(at::kBFloat16), weight = noise({33, 64}, 8).to(at::kBFloat16);
+    const at::Tensor out = mm_by_rows(x, weight);
+    EXPECT_EQ(out.scalar_type(), at::kBFloat16);
+    const at::Tensor exact = at::mm(x.to(at::kDouble), weight.to(at::kDouble).t());
+    EXPECT_LT(((out.to(at::kDouble) - exact).abs() - exact.abs() / 256).max().item<double>(), 1e-5) << rows;
+  }
+}
+
+TEST(Factor, IsFp32WhereBf16ProductsAreMadeSo) {
+  const at::Tensor x = noise({4, 4}, 9), narrow = x.to(at::kBFloat16);
+  EXPECT_TRUE(factor(x).is_same(x));
+  const bool widens = multiplies_in_fp32(at::kBFloat16, at::kCPU);
+  EXPECT_EQ(factor(narrow).scalar_type(), widens ? at::kFloat : at::kBFloat16);
+  EXPECT_EQ(distance(factor(narrow), narrow), 0);
+  EXPECT_FALSE(multiplies_in_fp32(at::kFloat, at::kCPU));
+  EXPECT_FALSE(multiplies_in_fp32(at::kBFloat16, at::kCUDA));
 }
 
 // Three heads a key, a width that vectors do not divide, a window, rows of other sequences between.
