@@ -3,7 +3,7 @@
 
     products_loop.py --model DIR --metrics RUN/metrics.jsonl [--threads 2] [--dtype fp32]
 
-Of each step of metrics.jsonl but the first, which is one micro-batch: the blocks' products (q, k and v in one, gate and up in one) and the vocabulary's over trained tokens, forward
+Of each step of metrics.jsonl but the first, each of one micro-batch: the blocks' products (q, k and v in one, gate and up in one) and the vocabulary's over trained tokens, forward
 and backward, gradients added up in fp32, weights of all blocks apart. No attention. bf16 where the CPU has no instructions for it: converted to fp32 for the product, as spt does.
 Prints one JSON object: seconds, steps.
 """

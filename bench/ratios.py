@@ -23,12 +23,13 @@ def ratios(text):
     found = {}
     for line in text.splitlines():
         name = re.split(r":|  ", line.strip(), maxsplit=1)[0]
-        if name == "peak memory":
-            continue
-        for word, value in re.findall(r"\b(ratio|efficiency)\s+([\d.]+)", line):
-            found[name if word == name else f"{name}, {word}"] = (float(value), True)
-        for value in re.findall(r"([\d.]+) × the time", line):
-            found[name] = (float(value), False)
+        ratio = [(name if word == name else f"{name}, {word}", float(value), name != "peak memory")
+                 for word, value in re.findall(r"\b(ratio|efficiency):?\s+([\d.]+)", line)]
+        ratio += [(name, float(value), False) for value in re.findall(r"([\d.]+) × the time", line)]
+        for key, value, larger_is_better in ratio:
+            if key in found:
+                sys.exit(f"ratios.py: two lines are called {key}: read the output of one variant at a time")
+            found[key] = value, larger_is_better
     return found
 
 
@@ -57,6 +58,8 @@ def main():
     if args.name not in committed:
         sys.exit(f"ratios.py: {FILE.name} has no {args.name}; it has {', '.join(committed) or 'nothing'}")
     worse = False
+    if committed[args.name]["machine"] != machine():
+        print(f"the committed ones are of another machine: {committed[args.name]['machine']}; here: {machine()}")
     for name, before in committed[args.name]["ratios"].items():
         if name not in now:
             print(f"{name}: {before} before, absent now")

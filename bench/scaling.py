@@ -16,8 +16,8 @@ LLAMA_2_7B = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hid
               "tie_word_embeddings": False, "vocab_size": 32000}
 RANKS = (8, 16, 32, 64, 128, 256, 512)
 WEAK_EXAMPLES, STRONG_EXAMPLES, TOKENS = 64, 4096, 2048
-KNOBS = {"as it ships": (), "tp 2": ("mesh.tp=2",), "tp 8": ("mesh.tp=8",), "bf16 gradients": ("optimizer.grad_dtype=bf16",),
-         "zero 2": ("optimizer.zero=2",), "16 examples a GPU": ("examples=16",), "4 examples a GPU": ("examples=4",)}
+KNOBS = [("as it ships", 64, ()), ("tp 2", 64, ("mesh.tp=2",)), ("tp 8", 64, ("mesh.tp=8",)), ("bf16 gradients", 64, ("optimizer.grad_dtype=bf16",)),
+         ("zero 2", 64, ("optimizer.zero=2",)), ("16 examples a GPU", 16, ()), ("4 examples a GPU", 4, ())]  # name, examples a GPU, keys
 
 
 def plan(args, model, ranks, examples, overrides=()):
@@ -50,12 +50,7 @@ def parts(planned):
 
 def knobs(args, model):
     rows = []
-    for name, overrides in KNOBS.items():
-        examples = WEAK_EXAMPLES
-        keys = [key for key in overrides if not key.startswith("examples=")]
-        for key in overrides:
-            if key.startswith("examples="):
-                examples = int(key.split("=")[1])
+    for name, examples, keys in KNOBS:
         at8, at512 = (plan(args, model, ranks, examples * ranks, keys) for ranks in (8, 512))
         rows.append([name, f"{rate(at8):.0f}", f"{rate(at512):.0f}", f"{rate(at512) / rate(at8):.1%}", f"{at512['memory_total_bytes'] / 1e9:.1f}"])
     return table(["configuration", "tokens/s a GPU at 8", "at 512", "efficiency", "GB a GPU at 512"], rows)

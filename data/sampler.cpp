@@ -69,16 +69,21 @@ std::vector<int64_t> rows_for_step(int64_t step, const SamplerConfig& config) {
   return {order.begin() + begin, order.begin() + end};
 }
 
-std::vector<int64_t> rows_for_rank(std::span<const int64_t> rows, std::span<const int64_t> lengths, int dp_rank,
-                                   int dp_size) {
+std::vector<std::vector<int64_t>> deal_rows(std::span<const int64_t> rows, std::span<const int64_t> lengths,
+                                            int dp_size) {
   std::vector<int64_t> tokens(static_cast<size_t>(dp_size), 0);
-  std::vector<int64_t> mine;
+  std::vector<std::vector<int64_t>> dealt(tokens.size());
   for (const int64_t row : by_length(rows, lengths)) {
     const auto least = std::min_element(tokens.begin(), tokens.end());
     *least += lengths[static_cast<size_t>(row)];
-    if (least - tokens.begin() == dp_rank) mine.push_back(row);
+    dealt[static_cast<size_t>(least - tokens.begin())].push_back(row);
   }
-  return mine;
+  return dealt;
+}
+
+std::vector<int64_t> rows_for_rank(std::span<const int64_t> rows, std::span<const int64_t> lengths, int dp_rank,
+                                   int dp_size) {
+  return deal_rows(rows, lengths, dp_size)[static_cast<size_t>(dp_rank)];
 }
 
 std::vector<std::vector<int64_t>> micro_batches(std::span<const int64_t> rows, std::span<const int64_t> lengths,

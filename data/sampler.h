@@ -18,7 +18,9 @@ int64_t steps_per_epoch(const SamplerConfig& config);
 std::vector<int64_t> rows_for_step(int64_t step, const SamplerConfig& config);
 
 // Deals the step's rows over dp so that ranks finish together: longest first, each to the rank with the fewest tokens
-// so far. Every row goes to exactly one rank; a rank may get none.
+// so far. Every row goes to exactly one rank; a rank may get none. The rows of each rank.
+std::vector<std::vector<int64_t>> deal_rows(std::span<const int64_t> rows, std::span<const int64_t> lengths,
+                                            int dp_size);
 std::vector<int64_t> rows_for_rank(std::span<const int64_t> rows, std::span<const int64_t> lengths, int dp_rank,
                                    int dp_size);
 

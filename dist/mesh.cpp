@@ -99,7 +99,7 @@ std::string Mesh::overview() const {
   };
   const auto add_all = [&](const char* kind, int count, int MeshPlace::*coordinate) {
     for (int index = 0; index < std::min(count, kGroups); ++index) add(kind, index, coordinate);
-    if (count > kGroups) text += fmt::format("\n[{} {}–{}]", kind, kGroups, count - 1);
+    if (count > kGroups) text += fmt::format("\n… {} groups more of kind {}", count - kGroups, kind);
   };
   add_all("dp", dp->size(), &MeshPlace::dp_rank);
   add_all("tp", tp->size(), &MeshPlace::tp_rank);

@@ -9,13 +9,14 @@
 
 #include "dist/communicator.h"
 #include "dist/job_end.h"
+#include "dist/scratch.h"
 
 namespace spt {
 
 class MpiCommunicator final : public Communicator {
  public:
   struct Limits {
-    int64_t scratch_bytes = 32 << 20;  // memory for what other ranks send to be added
+    int64_t scratch_bytes = kScratchBytes;
     int64_t message_bytes = 64 << 20;  // larger tensors go in several messages; at most MPI's 2^31 − 1
   };
 

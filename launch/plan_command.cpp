@@ -19,7 +19,7 @@ struct Options {
   std::string config, gpu;
   std::vector<std::string> overrides;
   int ranks = 1;
-  AssumedCorpus assumed;
+  std::optional<int64_t> examples, example_tokens;
   bool json = false;
 };
 
@@ -30,7 +30,7 @@ double gigabytes(int64_t bytes) {
 std::string plan_json(const Plan& plan, const Machine& machine, const Planner& planner,
                       const std::vector<Proposal>& proposals) {
   nlohmann::ordered_json out{
-      {"machine", machine.name}, {"dp", plan.dp}, {"tp", plan.tp}, {"parameters", plan.parameters}};
+      {"machine", printable(machine.name)}, {"dp", plan.dp}, {"tp", plan.tp}, {"parameters", plan.parameters}};
   for (const auto& [name, bytes] : plan.memory.parts) out["memory_bytes"][name] = bytes;
   out["memory_on_host_bytes"] = plan.memory.on_host;
   out["memory_total_bytes"] = plan.memory.total();
@@ -41,12 +41,12 @@ std::string plan_json(const Plan& plan, const Machine& machine, const Planner& p
   out["tokens_a_step"] = plan.step.tokens;
   out["flops_a_step"] = plan.step.flops;
   out["steps"] = plan.steps;
-  out["longest_micro_batch"] = {{"tokens", plan.longest.tokens}, {"trained_tokens", plan.longest.trained}};
+  out["longest_micro_batch"] = {{"tokens", plan.memory.pass.tokens}, {"trained_tokens", plan.memory.pass.trained}};
   out["checkpoint_bytes"] = {{"weights", plan.weights_bytes}, {"optimizer", plan.optimizer_bytes}};
   out["proposals"] = nlohmann::ordered_json::array();
   for (const Proposal& p : proposals)
     out["proposals"].push_back({{"override", p.override}, {"memory_total_bytes", p.bytes}});
-  return out.dump(2) + "\n";
+  return out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
 std::string plan_text(const Plan& plan, const Machine& machine, const Planner& planner,
@@ -54,7 +54,8 @@ std::string plan_text(const Plan& plan, const Machine& machine, const Planner& p
   std::string text = fmt::format(
       "{} parameters on {} ranks: dp {} × tp {}, on {}\n"
       "longest micro-batch: {} tokens, {} of them trained\n\n",
-      plan.parameters, plan.dp * plan.tp, plan.dp, plan.tp, machine.name, plan.longest.tokens, plan.longest.trained);
+      plan.parameters, plan.dp * plan.tp, plan.dp, plan.tp, printable(machine.name), plan.memory.pass.tokens,
+      plan.memory.pass.trained);
   Table memory{{{"memory of a rank", true}, {"GB"}}, {}};
   for (const auto& [name, bytes] : plan.memory.parts)
     memory.rows.push_back({name, fmt::format("{:.2f}", gigabytes(bytes))});
@@ -93,19 +94,20 @@ std::string plan_text(const Plan& plan, const Machine& machine, const Planner& p
   return text;
 }
 
-void check(const Options& options) {
-  if (options.ranks < 1) throw BadInput(fmt::format("--ranks is {}, must be at least 1", options.ranks));
-  if ((options.assumed.examples > 0) != (options.assumed.example_tokens > 0))
-    throw BadInput("--examples N and --example-tokens L go together, each at least 1: a corpus that is not there yet");
+std::optional<AssumedCorpus> assumed_corpus(const Options& options) {
+  if (options.examples.has_value() != options.example_tokens.has_value())
+    throw BadInput("--examples N and --example-tokens L go together: a corpus that is not there yet");
+  if (!options.examples) return std::nullopt;
+  return AssumedCorpus{*options.examples, *options.example_tokens};
 }
 
 int run(const Options& options) {
-  check(options);
+  const std::optional<AssumedCorpus> assumed = assumed_corpus(options);
+  if (options.ranks < 1) throw BadInput(fmt::format("--ranks is {}, must be at least 1", options.ranks));
   const RunConfig config = load_run_config(options.config, options.overrides);
   const Machine machine = options.gpu.empty() ? this_machine(options.ranks, scalar_type(config.model.dtype, at::kCPU))
                                               : load_machine(options.gpu);
-  const Planner planner(config, options.ranks, machine,
-                        options.assumed.examples > 0 ? std::optional(options.assumed) : std::nullopt);
+  const Planner planner(config, options.ranks, machine, assumed);
   const Plan plan = planner.plan();
   const std::vector<Proposal> proposals = planner.proposals();
   fmt::print(
@@ -123,8 +125,8 @@ void add_plan(CLI::App& app, Action& action) {
   command->add_option("--ranks", options->ranks, "dp × tp, one a device")->capture_default_str();
   command->add_option("--gpu", options->gpu,
                       "a name in configs/machines, or a file [this machine's CPU, timed for a second]");
-  command->add_option("--examples", options->assumed.examples, "in place of data.train: so many examples");
-  command->add_option("--example-tokens", options->assumed.example_tokens, "of so many tokens each, all trained");
+  command->add_option("--examples", options->examples, "in place of data.train: so many examples");
+  command->add_option("--example-tokens", options->example_tokens, "of so many tokens each, all trained");
   command->add_flag("--json", options->json, "as JSON, with all digits");
   command->footer(
       "Needs model.path's config.json and the corpus; nothing is started or written.\n"

@@ -25,11 +25,10 @@ Gradients::Gradients(const Parameters& parameters, Communicator& dp) : parameter
 }
 
 int64_t Gradients::bytes(const Parameters& parameters, const Parameters::Memory& memory, int dp) {
-  if (!memory.share_gradients) return 0;
   int64_t sharded = 0, longest = 0;
   const std::vector<int64_t> lengths = parameters.bucket_lengths(memory.multiple);
   for (size_t bucket = 0; bucket < lengths.size(); ++bucket) {
-    if (!parameters.is_transient(bucket)) continue;
+    if (!memory.shares(parameters.is_transient(bucket))) continue;
     sharded += lengths[bucket] / dp;
     longest = std::max(longest, lengths[bucket] / dp);
   }

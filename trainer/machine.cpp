@@ -3,14 +3,14 @@
 #include <algorithm>
 #include <chrono>
 #include <fstream>
-#include <thread>
 
 #include <ATen/Parallel.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/ones.h>
 #include <fmt/format.h>
+#include <sched.h>
 
+#include "base/error.h"
 #include "data/config_file.h"
 #include "data/named_config.h"
 #include "trainer/model/kernels/factor.h"
@@ -55,13 +55,24 @@ double memory_gb_s() {
   return rate([&] { x.add_(y); }) * 3 * 4 * static_cast<double>(kElements) / 1e9;
 }
 
+// What this process may have of it.
 double host_memory_gb() {
   std::ifstream file("/proc/meminfo");
   std::string key;
   double kib = 0;
   while (file >> key)
     if (key == "MemTotal:" && file >> kib) break;
-  return kib * 1024 / 1e9;
+  if (kib <= 0)
+    throw Failure("/proc/meminfo does not say how much memory there is; describe the machine by --gpu FILE");
+  double bytes = kib * 1024, limit = 0;
+  if (std::ifstream cgroup("/sys/fs/cgroup/memory.max"); cgroup >> limit) bytes = std::min(bytes, limit);  // or "max"
+  return bytes / 1e9;
+}
+
+int allowed_cores() {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  return sched_getaffinity(0, sizeof mask, &mask) == 0 ? std::max(1, CPU_COUNT(&mask)) : 1;
 }
 
 }  // namespace
@@ -70,7 +81,9 @@ void Machine::validate(std::vector<std::string>& errors) const {
   const auto require = [&](bool holds, const char* name, double value, const char* limit) {
     if (!holds) errors.push_back(fmt::format("{} is {}, must be {}", name, value, limit));
   };
-  const auto positive = [&](const char* name, double value) { require(value > 0, name, value, "above 0"); };
+  const auto positive = [&](const char* name, double value) {
+    require(value > 0 && value <= 1e6, name, value, "above 0 and at most 1e6");
+  };
   positive("memory_gb", memory_gb);
   require(reserved_gb >= 0 && reserved_gb < memory_gb, "reserved_gb", reserved_gb, "at least 0 and below memory_gb");
   positive("bf16_tflops", bf16_tflops);
@@ -82,10 +95,10 @@ void Machine::validate(std::vector<std::string>& errors) const {
   positive("network_gb_s", network_gb_s);
   positive("host_link_gb_s", host_link_gb_s);
   positive("host_memory_gb_s", host_memory_gb_s);
-  require(link_us >= 0, "link_us", link_us, "at least 0");
-  require(network_us >= 0, "network_us", network_us, "at least 0");
-  if (devices_per_node < 1)
-    errors.push_back(fmt::format("devices_per_node is {}, must be at least 1", devices_per_node));
+  require(link_us >= 0 && link_us <= 1e6, "link_us", link_us, "0 to 1e6");
+  require(network_us >= 0 && network_us <= 1e6, "network_us", network_us, "0 to 1e6");
+  if (devices_per_node < 1 || devices_per_node > 1024)
+    errors.push_back(fmt::format("devices_per_node is {}, must be 1 to 1024", devices_per_node));
 }
 
 Machine load_machine(const std::string& name_or_file) {
@@ -98,20 +111,20 @@ Machine load_machine(const std::string& name_or_file) {
 Machine this_machine(int ranks, at::ScalarType dtype) {
   // What a step's products reach of the products that are timed here, and their share in it (docs/performance.md).
   constexpr double kProductShare = 1.0, kStepShare = 1 / 1.2;
-  const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  at::set_num_threads(std::max(1, cores / ranks));
+  const int cores = allowed_cores();
+  at::set_num_threads(cores);
   Machine machine;
   machine.name = fmt::format("this machine ({} cores)", cores);
   machine.is_cpu = true;
   machine.memory_gb = host_memory_gb() / ranks;
-  machine.reserved_gb = 0.3;  // program, libraries, MPI
-  machine.bf16_tflops = machine.fp32_tflops = product_tflops(dtype);
+  machine.reserved_gb = std::min(0.3, machine.memory_gb);  // program, libraries, MPI
+  machine.bf16_tflops = machine.fp32_tflops = product_tflops(dtype) / ranks;
   machine.product_share = kProductShare;
   machine.step_share = kStepShare;
-  // All ranks at once share the memory; a message between them is written once and read once.
-  machine.memory_gb_s = memory_gb_s() / std::max(1, ranks * at::get_num_threads() / cores);
+  machine.memory_gb_s = memory_gb_s() / ranks;
   machine.devices_per_node = ranks;
   machine.host_link_gb_s = machine.host_memory_gb_s = machine.memory_gb_s;
+  // A message is written into memory that both see, and read.
   machine.link_gb_s = machine.network_gb_s = machine.memory_gb_s / 4;
   machine.link_us = machine.network_us = 10;
   return machine;

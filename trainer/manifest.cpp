@@ -42,7 +42,7 @@ json make_manifest(Runtime& runtime, const RunConfig& config, const ManifestFact
                      {"threads", at::get_num_threads()},
                      {"cpu", cpu_type()},
                      {"device", c10::DeviceTypeName(runtime.device().type(), true)}};
-  json ranks = json::array();  // those of a host are alike
+  json ranks = json::array();  // those of a host are alike: its first speaks for them
   for (const std::string& of_host : all_gather_text(runtime.host_world(), speaks ? mine.dump() : std::string()))
     if (!of_host.empty()) ranks.push_back(json::parse(of_host));
   return {{"program", build_info()},

@@ -2,46 +2,97 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
+#include <functional>
 #include <numeric>
 
 #include <fmt/format.h>
 
-#include "data/dataset.h"
+#include "base/error.h"
 #include "data/sampler.h"
-#include "dist/mpi_communicator.h"
+#include "dist/scratch.h"
 #include "trainer/gradients.h"
+#include "trainer/run_inputs.h"
 
 namespace spt {
 namespace {
 
-// Steps that are dealt as the run will deal them; their mean stands for all.
-constexpr int64_t kSteps = 50;
+// Steps that are dealt as the run will deal them, and their mean stands for all: so many, and so many examples.
+constexpr int64_t kSteps = 50, kExamples = 20'000;
 
-struct Pass {
-  PassShape shape;
-  double pairs = 0;  // Σ L² over its examples
-};
+constexpr int64_t kMostExamples = 10'000'000;
+constexpr int kMostRanks = 100'000;
 
 double size_of(at::ScalarType dtype) {
   return static_cast<double>(c10::elementSize(dtype));
 }
 
+template <class Parts>
+auto sum_of(const Parts& parts) {
+  decltype(parts[0].second) sum = 0;
+  for (const auto& [name, value] : parts) sum += value;
+  return sum;
+}
+
+// Seconds of collectives in a ring over `ranks`, of which every node has `per_node`.
+class Ring {
+ public:
+  Ring(const Machine& machine, int ranks, int per_node) : ranks_(ranks) {
+    const int nodes = (ranks + per_node - 1) / per_node;
+    const int between = nodes > 1 ? std::min(nodes, ranks - 1) : 0;  // hops from node to node
+    bytes_per_second_ =
+        1e9 * (nodes > 1 ? std::min(machine.link_gb_s, machine.network_gb_s * per_node) : machine.link_gb_s);
+    hops_seconds_ = 1e-6 * (between * machine.network_us + (ranks - 1 - between) * machine.link_us);
+  }
+  // A reduce-scatter or an all-gather of so many bytes in all.
+  double half(double bytes) const {
+    return ranks_ == 1 ? 0 : bytes * (ranks_ - 1) / ranks_ / bytes_per_second_ + hops_seconds_;
+  }
+  double all_reduce(double bytes) const { return 2 * half(bytes); }
+
+ private:
+  int ranks_;
+  double bytes_per_second_ = 0, hops_seconds_ = 0;
+};
+
+std::vector<std::string> hosts_by_rank(int ranks, const Machine& machine) {
+  std::vector<std::string> hosts;
+  for (int rank = 0; rank < ranks; ++rank) hosts.push_back(fmt::format("node {}", rank / machine.devices_per_node));
+  return hosts;
+}
+
 }  // namespace
 
 int64_t PlannedMemory::total() const {
-  return std::accumulate(parts.begin(), parts.end(), int64_t{0},
-                         [](int64_t sum, const auto& p) { return sum + p.second; });
+  return sum_of(parts);
 }
 
 double PlannedStep::total() const {
-  return std::accumulate(seconds.begin(), seconds.end(), 0.0, [](double sum, const auto& p) { return sum + p.second; });
+  return sum_of(seconds);
 }
 
-// What there is to do, from the corpus alone.
-struct Planner::Work {
-  std::vector<std::vector<std::vector<Pass>>> passes;  // by step and dp rank
-  int64_t steps = 0;                                   // of the whole run
+struct Planner::Run {
+  Run(const RunConfig& run_config, int ranks, const ModelConfig& model_config, const Machine& machine)
+      : config(run_config),
+        tp(config.mesh.tp),
+        dp(ranks / tp),
+        device(machine.is_cpu ? at::kCPU : at::kCUDA),
+        dtype(scalar_type(config.model.dtype, device)),
+        memory(model_memory(config, dtype, dp)),
+        model(model_config, 0, tp),
+        lengths(model.parameters().bucket_lengths(memory.parameters.multiple)),
+        padded(std::accumulate(lengths.begin(), lengths.end(), int64_t{0})),
+        is_offloaded(config.optimizer.offload == Offload::kCpu && !machine.is_cpu) {}
+
+  RunConfig config;
+  int tp, dp;
+  at::Device device;
+  at::ScalarType dtype;
+  CausalLm::Memory memory;
+  CausalLm model;
+  std::vector<int64_t> lengths;  // of the buckets
+  int64_t padded;                // all of them
+  bool is_offloaded;
+  int64_t owned() const { return padded / dp; }
 };
 
 Planner::Planner(const RunConfig& config, int ranks, const Machine& machine, std::optional<AssumedCorpus> assumed)
@@ -50,173 +101,193 @@ Planner::Planner(const RunConfig& config, int ranks, const Machine& machine, std
       machine_(machine),
       assumed_(assumed),
       model_(load_model_config(config.model.path)) {
-  if (config.mesh.tp > ranks || ranks % config.mesh.tp != 0)
-    throw BadInput(fmt::format("mesh.tp is {}, must divide --ranks {}", config.mesh.tp, ranks));
+  if (ranks < 1 || ranks > kMostRanks) throw BadInput(fmt::format("--ranks is {}, must be 1 to {}", ranks, kMostRanks));
+  mesh_places(hosts_by_rank(ranks, machine), config.mesh);
   check_tensor_parallel(model_, config.mesh.tp);
-  if (assumed_) return;
-  try {
-    corpus_ = std::make_unique<Dataset>(config.data.train, config.data.max_tokens.value_or(0));
-  } catch (const BadInput& error) {
-    throw BadInput(fmt::format(
-        "data.train: {}; of a corpus that is not there yet, say --examples N and --example-tokens L", error.what()));
+  if (assumed_) {
+    const auto limit = [](const char* option, int64_t value, int64_t most) {
+      if (value < 1 || value > most) throw BadInput(fmt::format("{} is {}, must be 1 to {}", option, value, most));
+    };
+    limit("--examples", assumed_->examples, kMostExamples);
+    limit("--example-tokens", assumed_->example_tokens, model_.max_positions);
+    const int64_t tokens = std::min(assumed_->example_tokens, config.data.max_tokens.value_or(model_.max_positions));
+    lengths_.assign(static_cast<size_t>(assumed_->examples), tokens);
+  } else {
+    try {
+      corpus_ = std::make_unique<Dataset>(config.data.train, config.data.max_tokens.value_or(0));
+    } catch (const BadInput& error) {
+      throw BadInput(fmt::format(
+          "data.train: {}; of a corpus that is not there yet, say --examples N and --example-tokens L", error.what()));
+    }
+    check_corpus(*corpus_, config, model_);
+    lengths_ = corpus_->lengths();
   }
+  steps_ = total_steps(config, {static_cast<int64_t>(lengths_.size()), config.train.batch_examples, config.run.seed});
 }
 
 Planner::~Planner() = default;
 
-Planner::Work Planner::work(const RunConfig& config, int dp) const {
-  const std::vector<int64_t> lengths =
-      corpus_ ? corpus_->lengths()
-              : std::vector<int64_t>(static_cast<size_t>(assumed_->examples), assumed_->example_tokens);
-  const auto length = [&](int64_t row) { return lengths[static_cast<size_t>(row)]; };
-  const SamplerConfig sampler{static_cast<int64_t>(lengths.size()), config.train.batch_examples, config.run.seed};
-  Work work;
-  work.steps = config.train.steps ? *config.train.steps : *config.train.epochs * steps_per_epoch(sampler);
-  for (int64_t step = 0; step < std::min({kSteps, steps_per_epoch(sampler), work.steps}); ++step) {
-    const std::vector<int64_t> rows = rows_for_step(step, sampler);
-    auto& ranks = work.passes.emplace_back();
-    for (int rank = 0; rank < dp; ++rank) {
-      auto& passes = ranks.emplace_back();
-      const auto mine = rows_for_rank(rows, lengths, rank, dp);
-      for (const auto& together : micro_batches(mine, lengths, config.train.micro_batch_tokens, config.data.packing)) {
-        Pass& pass = passes.emplace_back();
-        for (const int64_t row : together) {
-          pass.shape.tokens += length(row);
-          pass.pairs += std::pow(static_cast<double>(length(row)), 2);
-        }
-        pass.shape.trained = corpus_ ? corpus_->batch(together).trained_tokens() : pass.shape.tokens;
-      }
-    }
+Planner::Pass Planner::pass_of(const std::vector<int64_t>& rows, const Run& run) const {
+  Pass pass;
+  for (const int64_t row : rows) {
+    const int64_t length = lengths_[static_cast<size_t>(row)];
+    pass.shape.tokens += length;
+    pass.shape.longest = std::max(pass.shape.longest, length);
+    pass.pairs += attention_pairs(model_, run.dtype, run.device, length);
   }
-  return work;
+  pass.shape.trained = corpus_ ? corpus_->batch(rows).trained_tokens() : pass.shape.tokens;
+  return pass;
 }
 
-namespace {
-
-// Seconds of collectives in a ring over `ranks`, of which every node has `per_node`: Thakur et al., 2005.
-class Ring {
- public:
-  Ring(const Machine& machine, int ranks, int per_node) : ranks_(ranks) {
-    const int nodes = (ranks + per_node - 1) / per_node;
-    const double between = nodes > 1 ? nodes : 0;
-    bytes_per_second_ =
-        1e9 * (nodes > 1 ? std::min(machine.link_gb_s, machine.network_gb_s * per_node) : machine.link_gb_s);
-    hops_seconds_ =
-        1e-6 * (between * machine.network_us + (ranks - 1 - std::min(between, ranks - 1.0)) * machine.link_us);
+const Planner::Dealt& Planner::dealt(const Run& run) const {
+  const int64_t micro_batch = run.config.train.micro_batch_tokens;
+  const auto [entry, is_new] = dealt_.try_emplace({run.dp, micro_batch});
+  if (!is_new) return entry->second;
+  const SamplerConfig sampler{static_cast<int64_t>(lengths_.size()), config_.train.batch_examples, config_.run.seed};
+  const int64_t steps = std::min({kSteps, steps_, std::max<int64_t>(1, kExamples / sampler.batch)});
+  for (int64_t step = 0; step < steps; ++step) {
+    auto& ranks = entry->second.emplace_back();
+    for (const auto& mine : deal_rows(rows_for_step(step, sampler), lengths_, run.dp)) {
+      auto& passes = ranks.emplace_back();
+      for (const auto& rows : micro_batches(mine, lengths_, micro_batch, config_.data.packing))
+        passes.push_back(pass_of(rows, run));
+    }
   }
-  // A reduce-scatter or an all-gather of so many bytes in all.
-  double half(double bytes) const {
-    if (ranks_ == 1) return 0;
-    return bytes * (ranks_ - 1) / ranks_ / bytes_per_second_ + hops_seconds_;
-  }
-  double all_reduce(double bytes) const { return 2 * half(bytes); }
+  return entry->second;
+}
 
- private:
-  int ranks_;
-  double bytes_per_second_, hops_seconds_;
-};
-
-}  // namespace
-
-Plan Planner::plan(const RunConfig& config) const {
-  Plan plan;
-  plan.tp = config.mesh.tp;
-  plan.dp = ranks_ / plan.tp;
-  const CausalLm model(model_, 0, plan.tp);
-  const Parameters& parameters = model.parameters();
-  plan.parameters = model.global_parameters();
-  const at::Device device = machine_.is_cpu ? at::kCPU : at::kCUDA;
-  const at::ScalarType dtype = scalar_type(config.model.dtype, device);
-  const CausalLm::Memory memory = model_memory(config, dtype, plan.dp);
-  const Work work = this->work(config, plan.dp);
-  plan.steps = work.steps;
-
-  ActivationBytes activations;
-  for (const auto& ranks : work.passes)
+// The micro-batches that may take the most: those of all steps where all were dealt, otherwise what none goes beyond.
+std::vector<PassShape> Planner::largest(const Run& run) const {
+  std::vector<PassShape> shapes;
+  const Dealt& steps = dealt(run);
+  for (const auto& ranks : steps)
     for (const auto& passes : ranks)
-      for (const Pass& pass : passes) {
-        const ActivationBytes now = activation_bytes(model_, plan.tp, device, memory, pass.shape);
-        if (now.peak() <= activations.peak()) continue;
-        activations = now;
-        plan.longest = pass.shape;
-      }
+      for (const Pass& pass : passes) shapes.push_back(pass.shape);
+  if (static_cast<int64_t>(steps.size()) == steps_) return shapes;
+  const int64_t longest = *std::max_element(lengths_.begin(), lengths_.end());
+  std::vector<int64_t> sorted = lengths_;
+  const auto batch = std::min(sorted.size(), static_cast<size_t>(config_.train.batch_examples));
+  std::partial_sort(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(batch), sorted.end(),
+                    std::greater<>());
+  const int64_t of_batch =
+      std::accumulate(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(batch), int64_t{0});
+  const int64_t packed = config_.data.packing ? std::min(run.config.train.micro_batch_tokens, of_batch) : 0;
+  const int64_t tokens = std::max(longest, packed);
+  shapes.push_back({tokens, tokens, longest});
+  return shapes;
+}
 
-  const Parameters::Bytes bytes = parameters.bytes(memory.parameters);
-  const std::vector<int64_t> lengths = parameters.bucket_lengths(memory.parameters.multiple);
-  const int64_t padded = std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
-  const int64_t owned = padded / plan.dp;
-  const int64_t state = ZeroAdamW::state_bytes(owned, dtype);
-  const bool is_offloaded = config.optimizer.offload == Offload::kCpu && !machine_.is_cpu;
-  plan.memory.on_host = is_offloaded ? state : 0;
-  plan.memory.parts = {
-      {"weights", bytes.values},
-      {"gradients", bytes.grads + Gradients::bytes(parameters, memory.parameters, plan.dp)},
-      {"optimizer state", is_offloaded ? 0 : state},
-      {"activations kept for backward", activations.kept},
-      {"a block's backward, or the loss", std::max(activations.block, activations.loss)},
-      {"collectives", machine_.is_cpu ? MpiCommunicator::Limits{}.scratch_bytes * ((plan.dp > 1) + (plan.tp > 1)) : 0}};
+PlannedMemory Planner::memory_of(const Run& run) const {
+  PlannedMemory planned;
+  ActivationBytes activations;
+  for (const PassShape& pass : largest(run)) {
+    const ActivationBytes now = activation_bytes(model_, run.tp, run.device, run.memory, pass);
+    if (now.peak() <= activations.peak()) continue;
+    activations = now;
+    planned.pass = pass;
+  }
+  const Parameters& parameters = run.model.parameters();
+  const Parameters::Bytes bytes = parameters.bytes(run.memory.parameters);
+  const int64_t state = ZeroAdamW::state_bytes(run.owned(), run.dtype);
+  const int64_t update = ZeroAdamW::step_bytes(run.dtype, run.device);
+  const int64_t scratch = run.device.is_cpu() ? kScratchBytes * ((run.dp > 1) + (run.tp > 1)) : 0;
+  planned.on_host = run.is_offloaded ? state : 0;
+  planned.parts = {{"weights", bytes.values},
+                   {"gradients", bytes.grads + Gradients::bytes(parameters, run.memory.parameters, run.dp)},
+                   {"optimizer state", run.is_offloaded ? 0 : state},
+                   {"activations kept for backward", activations.kept},
+                   {"a block's backward, or the loss", std::max(activations.block, activations.loss)},
+                   {"the update, beyond these", std::max<int64_t>(0, update - activations.peak())},
+                   {"collectives", scratch}};
+  return planned;
+}
 
-  // Time.
-  const double tflops = (dtype == at::kFloat ? machine_.fp32_tflops : machine_.bf16_tflops) * machine_.product_share;
-  const int per_node = std::max(1, machine_.devices_per_node / plan.tp);
-  const Ring dp(machine_, plan.dp, per_node), tp(machine_, plan.tp, std::min(plan.tp, machine_.devices_per_node));
-  const double grad_size = size_of(*memory.parameters.grad_dtype);
-  const auto reduce_pass = [&](bool shared) {  // of the buckets that share memory, or of the others
-    double seconds = 0;
-    for (size_t bucket = 0; bucket < lengths.size(); ++bucket)
-      if ((memory.parameters.share_gradients && parameters.is_transient(bucket)) == shared)
-        seconds += dp.half(grad_size * static_cast<double>(lengths[bucket]));
-    return seconds;
-  };
-  double products = 0, uneven = 0, cut = 0, reduced = 0;
-  for (const auto& ranks : work.passes) {
-    double longest = 0, sum = 0, longest_cut = 0;
+double Planner::tp_seconds(const Run& run, const PassShape& pass) const {
+  const Ring ring(machine_, run.tp, std::min(run.tp, machine_.devices_per_node));
+  const auto layers = static_cast<double>(model_.layers);
+  const bool is_cut = run.memory.sequence_parallel && run.tp > 1;
+  // Of activations, in all-reduces: two a block forward and two backward (cut by token, a gather and a scatter each),
+  // what is run again, and two outside the blocks.
+  double times = 4 * layers + 2;
+  if (run.config.model.recompute == Recompute::kBlock) times += 2 * layers;
+  if (run.config.model.recompute == Recompute::kAttention && is_cut) times += layers / 2;
+  const double activations = size_of(run.dtype) * static_cast<double>(pass.tokens * model_.hidden_size);
+  // The gradients of two norms a block and of the last, where each rank has some of the rows.
+  const double norms = is_cut ? (2 * layers + 1) * ring.all_reduce(4.0 * static_cast<double>(model_.hidden_size)) : 0;
+  return times * ring.all_reduce(activations) + norms;
+}
+
+PlannedStep Planner::step_of(const Run& run) const {
+  PlannedStep planned;
+  const double tflops =
+      (run.dtype == at::kFloat ? machine_.fp32_tflops : machine_.bf16_tflops) * machine_.product_share;
+  const double grad_size = size_of(*run.memory.parameters.grad_dtype), size = size_of(run.dtype);
+  const Ring dp(machine_, run.dp, std::max(1, machine_.devices_per_node / run.tp));
+  double reduced_a_pass = 0, reduced_a_step = 0, gathered = 0;
+  for (size_t bucket = 0; bucket < run.lengths.size(); ++bucket) {
+    const auto length = static_cast<double>(run.lengths[bucket]);
+    const bool shared = run.memory.parameters.shares(run.model.parameters().is_transient(bucket));
+    (shared ? reduced_a_pass : reduced_a_step) += dp.half(grad_size * length);
+    gathered += dp.half(size * length);
+  }
+
+  double mean = 0, longest = 0, cut = 0, reduced = 0;
+  const Dealt& steps = dealt(run);
+  for (const auto& ranks : steps) {
+    double sum = 0, most = 0, most_cut = 0;
     size_t most_passes = 0;
     for (const auto& passes : ranks) {
       double flops = 0, seconds_cut = 0;
-      most_passes = std::max(most_passes, passes.size());
       for (const Pass& pass : passes) {
-        flops += pass_flops(model_, plan.tp, config.model.recompute, pass.shape, pass.pairs);
-        plan.step.tokens += static_cast<double>(pass.shape.tokens);
-        // Two all-reduces a block forward and backward, two more where it is run again, two outside the blocks.
-        const double times =
-            (config.model.recompute == Recompute::kBlock ? 6.0 : 4.0) * static_cast<double>(model_.layers) + 2;
-        seconds_cut +=
-            times * tp.all_reduce(size_of(dtype) * static_cast<double>(pass.shape.tokens * model_.hidden_size));
+        flops += pass_flops(model_, run.tp, run.config.model.recompute, pass.shape, pass.pairs);
+        seconds_cut += tp_seconds(run, pass.shape);
+        planned.tokens += static_cast<double>(pass.shape.tokens);
       }
-      longest = std::max(longest, flops);
-      longest_cut = std::max(longest_cut, seconds_cut);
       sum += flops;
+      most = std::max(most, flops);
+      most_cut = std::max(most_cut, seconds_cut);
+      most_passes = std::max(most_passes, passes.size());
     }
-    plan.step.flops += sum * plan.tp;
-    const double mean = sum / static_cast<double>(ranks.size());
-    products += mean / (tflops * 1e12);
-    uneven += (longest - mean) / (tflops * 1e12) / machine_.step_share;
-    cut += longest_cut;
-    reduced += reduce_pass(true) * static_cast<double>(most_passes) + reduce_pass(false);
+    planned.flops += sum * run.tp;
+    mean += sum / static_cast<double>(ranks.size());
+    longest += most;
+    cut += most_cut;
+    reduced += reduced_a_pass * static_cast<double>(most_passes) + reduced_a_step;
   }
-  const auto steps = static_cast<double>(std::max<size_t>(1, work.passes.size()));
-  plan.step.tokens /= steps;
-  plan.step.flops /= steps;
-  double gathered = 0;
-  for (const int64_t length : lengths) gathered += dp.half(size_of(dtype) * static_cast<double>(length));
-  // AdamW reads value, gradient and moments and writes value and moments; gradients are read for their norm and
-  // cleared.
-  const double optimizer_bytes = 28.0 * static_cast<double>(owned) + 8.0 * static_cast<double>(padded);
-  // Offloaded: gradient and value go out, the value comes back.
-  const double moved = is_offloaded ? (grad_size + 2 * size_of(dtype)) * static_cast<double>(owned) : 0;
-  plan.step.seconds = {
-      {"matrix products", products / steps},
-      {"other computing", products / steps * (1 / machine_.step_share - 1)},
-      {"waiting for the rank with most", uneven / steps},
-      {"collectives of tp", cut / steps},
-      {"gradients over dp", reduced / steps},
-      {"optimizer", optimizer_bytes / ((is_offloaded ? machine_.host_memory_gb_s : machine_.memory_gb_s) * 1e9)},
-      {"to the host and back", moved / (machine_.host_link_gb_s * 1e9)},
-      {"weights over dp", gathered}};
+  const auto count = static_cast<double>(steps.size());
+  planned.tokens /= count;
+  planned.flops /= count;
+  const double products = mean / count / (tflops * 1e12);
+  const double uneven = (longest - mean) / count / (tflops * 1e12) / machine_.step_share;
 
-  plan.weights_bytes = plan.parameters * static_cast<int64_t>(c10::elementSize(dtype));
-  plan.optimizer_bytes = plan.parameters * (dtype == at::kFloat ? 8 : 12);
+  // AdamW reads value, gradient and moments and writes value and moments; gradients are read for their norm and
+  // cleared. Offloaded, an fp32 gradient and the value go out and the value comes back.
+  const auto owned = static_cast<double>(run.owned());
+  const double updated = 28 * owned / ((run.is_offloaded ? machine_.host_memory_gb_s : machine_.memory_gb_s) * 1e9);
+  const double cleared = 2 * grad_size * static_cast<double>(run.padded) / (machine_.memory_gb_s * 1e9);
+  const double moved = run.is_offloaded ? (4 + 2 * size) * owned / (machine_.host_link_gb_s * 1e9) : 0;
+  planned.seconds = {{"matrix products", products},
+                     {"other computing", products * (1 / machine_.step_share - 1)},
+                     {"waiting for the rank with most", uneven},
+                     {"collectives of tp", cut / count},
+                     {"gradients over dp", reduced / count},
+                     {"optimizer", updated + cleared},
+                     {"to the host and back", moved},
+                     {"weights over dp", gathered}};
+  return planned;
+}
+
+Plan Planner::plan() const {
+  const Run run(config_, ranks_, model_, machine_);
+  Plan plan;
+  plan.dp = run.dp;
+  plan.tp = run.tp;
+  plan.parameters = run.model.global_parameters();
+  plan.memory = memory_of(run);
+  plan.step = step_of(run);
+  plan.steps = steps_;
+  plan.weights_bytes = plan.parameters * static_cast<int64_t>(c10::elementSize(run.dtype));
+  plan.optimizer_bytes = plan.parameters * (run.dtype == at::kFloat ? 8 : 12);
   return plan;
 }
 
@@ -226,48 +297,41 @@ int64_t Planner::memory_bytes() const {
 
 std::vector<Proposal> Planner::proposals() const {
   RunConfig config = config_;
-  int64_t bytes = plan(config).memory.total();
+  const auto bytes_of = [&](const RunConfig& of) { return memory_of(Run(of, ranks_, model_, machine_)).total(); };
+  int64_t bytes = bytes_of(config);
   std::vector<Proposal> made;
-  const auto propose = [&](const RunConfig& changed, const std::string& override) {
-    const int64_t then = plan(changed).memory.total();
-    if (bytes <= memory_bytes() || then > bytes * 99 / 100) return;
-    config = changed;
+  const auto propose = [&](bool holds, const std::string& override, const std::function<void(RunConfig&)>& change) {
+    if (!holds || bytes <= memory_bytes()) return;
+    RunConfig next = config;
+    change(next);
+    const int64_t then = bytes_of(next);
+    if (then > bytes - bytes / 100) return;
+    config = next;
     bytes = then;
     made.push_back({override, then});
   };
-  // From what costs little time to what costs much.
-  if (ranks_ > config.mesh.tp && config.optimizer.zero == ZeroStage::kState) {
-    RunConfig next = config;
-    next.optimizer.zero = ZeroStage::kGradients;
-    propose(next, "optimizer.zero=2");
-  }
-  if (config.model.recompute != Recompute::kBlock) {
-    RunConfig next = config;
-    next.model.recompute = Recompute::kBlock;
-    propose(next, "model.recompute=block");
-  }
-  while (config.train.micro_batch_tokens > 512) {
-    RunConfig next = config;
-    next.train.micro_batch_tokens /= 2;
-    const size_t before = made.size();
-    propose(next, fmt::format("train.micro_batch_tokens={}", next.train.micro_batch_tokens));
-    if (made.size() == before) break;
-  }
-  if (config.optimizer.offload == Offload::kNone && !machine_.is_cpu) {
-    RunConfig next = config;
-    next.optimizer.offload = Offload::kCpu;
-    propose(next, "optimizer.offload=cpu");
-  }
-  if (config.optimizer.grad_dtype == GradDtype::kFp32) {
-    RunConfig next = config;
-    next.optimizer.grad_dtype = GradDtype::kBf16;
-    propose(next, "optimizer.grad_dtype=bf16");
-  }
-  for (int tp = config.mesh.tp * 2; tp <= ranks_ && tp <= machine_.devices_per_node && ranks_ % tp == 0; tp *= 2) {
-    RunConfig next = config;
-    next.mesh.tp = tp;
-    if (model_.kv_heads % tp != 0 || model_.intermediate_size % tp != 0) break;
-    propose(next, fmt::format("mesh.tp={}", tp));
+  const bool has_dp = ranks_ > config.mesh.tp;
+  propose(has_dp && config.optimizer.zero == ZeroStage::kState, "optimizer.zero=2",
+          [](RunConfig& next) { next.optimizer.zero = ZeroStage::kGradients; });
+  propose(config.model.recompute != Recompute::kBlock, "model.recompute=block",
+          [](RunConfig& next) { next.model.recompute = Recompute::kBlock; });
+  for (int64_t tokens = config.train.micro_batch_tokens / 2; tokens >= 256; tokens /= 2)
+    propose(true, fmt::format("train.micro_batch_tokens={}", tokens),
+            [tokens](RunConfig& next) { next.train.micro_batch_tokens = tokens; });
+  propose(config.optimizer.offload == Offload::kNone && !machine_.is_cpu, "optimizer.offload=cpu",
+          [](RunConfig& next) { next.optimizer.offload = Offload::kCpu; });
+  propose(config.optimizer.grad_dtype == GradDtype::kFp32, "optimizer.grad_dtype=bf16",
+          [](RunConfig& next) { next.optimizer.grad_dtype = GradDtype::kBf16; });
+  for (int tp = config.mesh.tp * 2; tp <= ranks_; tp *= 2) {
+    RunConfig with = config;
+    with.mesh.tp = tp;
+    try {
+      mesh_places(hosts_by_rank(ranks_, machine_), with.mesh);
+      check_tensor_parallel(model_, tp);
+    } catch (const BadInput&) {
+      break;  // neither can the next ones
+    }
+    propose(true, fmt::format("mesh.tp={}", tp), [tp](RunConfig& next) { next.mesh.tp = tp; });
   }
   return made;
 }

@@ -2,11 +2,12 @@
 // into, size of checkpoints.
 //
 // Memory is added up from what the nouns themselves publish (Parameters::bytes, Gradients::bytes,
-// ZeroAdamW::state_bytes, activation_bytes), for the corpus's longest micro-batch. Time is a model: operations and
-// bytes over the machine's rates, nothing hidden behind anything else.
+// ZeroAdamW::state_bytes, activation_bytes), for the largest micro-batch that the corpus can make. Time is a model:
+// operations and bytes over the machine's rates, nothing hidden behind anything else.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,10 +30,11 @@ struct AssumedCorpus {
 struct PlannedMemory {
   std::vector<std::pair<std::string, int64_t>> parts;  // bytes of a rank on its device
   int64_t on_host = 0;                                 // bytes of a rank in its host's memory besides
+  PassShape pass;                                      // that takes the most
   int64_t total() const;                               // of the parts
 };
 
-struct PlannedStep {                                    // the mean over steps, of the rank that takes longest
+struct PlannedStep {                                    // the mean over steps
   double tokens = 0, flops = 0;                         // over all ranks
   std::vector<std::pair<std::string, double>> seconds;  // by what it goes into
   double total() const;
@@ -41,7 +43,6 @@ struct PlannedStep {                                    // the mean over steps, 
 struct Plan {
   int dp = 1, tp = 1;
   int64_t parameters = 0;
-  PassShape longest;  // micro-batch
   PlannedMemory memory;
   PlannedStep step;
   int64_t steps = 0;
@@ -50,24 +51,35 @@ struct Plan {
 
 struct Proposal {
   std::string override;  // key=value
-  int64_t bytes = 0;     // a rank then takes
+  int64_t bytes = 0;     // that a rank then takes, with the proposals before it
 };
 
 class Planner {
  public:
-  // Reads config.json and, without `assumed`, the corpus. Throws BadInput.
+  // Reads config.json and, without `assumed`, the corpus. Throws BadInput for what spt train refuses.
   Planner(const RunConfig& config, int ranks, const Machine& machine, std::optional<AssumedCorpus> assumed);
   ~Planner();
 
-  Plan plan() const { return plan(config_); }
-  // Changes of one value that make it take less, those that fit first, then the greatest savings.
+  Plan plan() const;
+  // Where it does not fit: changes, each on top of those before it, from what costs little time to what costs much, as
+  // far as it takes to fit. Of a key the last one counts.
   std::vector<Proposal> proposals() const;
   int64_t memory_bytes() const;  // of a device, without what is reserved
 
  private:
-  struct Work;  // the passes of each step and rank
-  Plan plan(const RunConfig& config) const;
-  Work work(const RunConfig& config, int dp) const;
+  struct Pass {
+    PassShape shape;
+    double pairs = 0;  // Σ attention_pairs over its examples
+  };
+  using Dealt = std::vector<std::vector<std::vector<Pass>>>;  // by step and dp rank
+  struct Run;                                                 // a configuration on this machine
+
+  const Dealt& dealt(const Run& run) const;
+  Pass pass_of(const std::vector<int64_t>& rows, const Run& run) const;
+  std::vector<PassShape> largest(const Run& run) const;
+  PlannedMemory memory_of(const Run& run) const;
+  PlannedStep step_of(const Run& run) const;
+  double tp_seconds(const Run& run, const PassShape& pass) const;  // collectives of a pass
 
   RunConfig config_;
   int ranks_;
@@ -75,6 +87,9 @@ class Planner {
   std::optional<AssumedCorpus> assumed_;
   ModelConfig model_;
   std::unique_ptr<Dataset> corpus_;
+  std::vector<int64_t> lengths_;
+  int64_t steps_ = 0;                                       // of the whole run
+  mutable std::map<std::pair<int, int64_t>, Dealt> dealt_;  // by dp and micro-batch
 };
 
 }  // namespace spt

@@ -53,8 +53,7 @@ std::unique_ptr<Dataset> open_corpus(const char* key, const fs::path& path, cons
     corpus = std::make_unique<Dataset>(path, config.data.max_tokens.value_or(0));
     corpus->require_tokenizer(tokenizer.sha256(), config.model.path);
     corpus->verify();
-    corpus->require_lengths(model.max_positions);
-    if (config.data.max_tokens) require_trained_tokens(*corpus, *config.data.max_tokens);
+    check_corpus(*corpus, config, model);
   } catch (const BadInput& error) {
     throw BadInput(fmt::format("{}: {}", key, error.what()));
   }
@@ -62,6 +61,19 @@ std::unique_ptr<Dataset> open_corpus(const char* key, const fs::path& path, cons
 }
 
 }  // namespace
+
+void check_corpus(const Dataset& corpus, const RunConfig& config, const ModelConfig& model) {
+  corpus.require_lengths(model.max_positions);
+  if (config.data.max_tokens) require_trained_tokens(corpus, *config.data.max_tokens);
+}
+
+int64_t total_steps(const RunConfig& config, const SamplerConfig& sampler) {
+  const int64_t steps = config.train.steps ? *config.train.steps : *config.train.epochs * steps_per_epoch(sampler);
+  if (config.schedule.warmup_steps >= steps)
+    throw BadInput(fmt::format("schedule.warmup_steps is {}, must be below the run's {} steps",
+                               config.schedule.warmup_steps, steps));
+  return steps;
+}
 
 void check_run_folder(const RunConfig& config) {
   require_writable_below(config.run.dir, "run.dir");
@@ -93,11 +105,7 @@ RunInputs load_run_inputs(const RunConfig& config, Runtime& runtime) {
   if (runtime.rank() == 0 && valid && valid->info().content_sha256 == train->info().content_sha256)
     spdlog::warn("data.valid ({}) holds the same as data.train: nothing is held out", config.data.valid->string());
   const SamplerConfig sampler{train->size(), config.train.batch_examples, config.run.seed};
-  const int64_t an_epoch = steps_per_epoch(sampler);
-  const int64_t total_steps = config.train.steps ? *config.train.steps : *config.train.epochs * an_epoch;
-  if (config.schedule.warmup_steps >= total_steps)
-    throw BadInput(fmt::format("schedule.warmup_steps is {}, must be below the run's {} steps",
-                               config.schedule.warmup_steps, total_steps));
+  const int64_t steps = total_steps(config, sampler);
   auto chat_template = ChatTemplate::parse(train->info().template_text, config.data.train.string() + ": template");
   ModelFiles model_files = read_model_files(config.model.path, *tokenizer);
   return {model,
@@ -107,8 +115,8 @@ RunInputs load_run_inputs(const RunConfig& config, Runtime& runtime) {
           std::move(valid),
           std::move(chat_template),
           sampler,
-          total_steps,
-          config.checkpoint.every_steps.value_or(an_epoch)};
+          steps,
+          config.checkpoint.every_steps.value_or(steps_per_epoch(sampler))};
 }
 
 }  // namespace spt

@@ -28,6 +28,11 @@ struct RunInputs {
 // Throws BadInput unless the run folder can be made or written, and holds no run with another configuration.
 void check_run_folder(const RunConfig& config);
 
+// Throws BadInput where the corpus does not go with the model or data.max_tokens.
+void check_corpus(const Dataset& corpus, const RunConfig& config, const ModelConfig& model);
+// Steps of the whole run. Throws BadInput where its warm-up takes as many.
+int64_t total_steps(const RunConfig& config, const SamplerConfig& sampler);
+
 // Collective. Throws BadInput: what check_run_folder refuses, a damaged corpus, files that a host does not see as rank
 // 0 does, a corpus of another tokenizer, of another arm than the training one, or longer than the model takes, a
 // data.max_tokens above the corpus's own or that leaves an example without a trained token, a tokenizer larger than the

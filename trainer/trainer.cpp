@@ -276,6 +276,15 @@ MetricsRow Trainer::step(int64_t step) {
   row.trained_tokens = sums[0].item<int64_t>();
   row.tokens = sums[1].item<int64_t>();
 
+  // Where each pass is reduced, a rank with fewer passes takes part in the others' reductions.
+  const auto passes = static_cast<int64_t>(batches.size());
+  int64_t most_passes = passes;
+  if (shards_gradients()) {
+    const at::Tensor most = at::full({}, passes, at::TensorOptions(at::kLong).device(runtime_.device()));
+    mesh_.dp->all_reduce(most, Reduce::kMax);
+    most_passes = most.item<int64_t>();
+  }
+
   const double scale = 1.0 / static_cast<double>(row.trained_tokens);
   at::Tensor loss = at::zeros({}, at::TensorOptions(runtime_.device()).dtype(at::kDouble));
   for (const Batch& batch : batches) {  // 3 forward and backward
@@ -287,12 +296,7 @@ MetricsRow Trainer::step(int64_t step) {
     backward(sum, scale);
     loss += sum.detach();
   }
-  if (shards_gradients()) {  // a rank with fewer passes takes part in the others' reductions
-    const auto passes = static_cast<int64_t>(batches.size());
-    at::Tensor most = at::full({}, passes, at::kLong);
-    runtime_.host_world().all_reduce(most, Reduce::kMax);
-    for (int64_t pass = passes; pass < most.item<int64_t>(); ++pass) gradients_->skip_pass();
-  }
+  for (int64_t pass = passes; pass < most_passes; ++pass) gradients_->skip_pass();
   gradients_->finish();
   mesh_.dp->all_reduce(loss);
   row.lr = learning_rate(config_.schedule, config_.optimizer.lr, step, inputs_.total_steps);

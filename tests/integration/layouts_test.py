@@ -43,6 +43,10 @@ class LayoutsTest(Curves):
     def test_ranks_and_tensor_parallelism_do_not_change_the_losses(self):
         self.check_layouts()
 
+    def test_ranks_with_other_numbers_of_micro_batches_share_gradients(self):
+        keys = "data.packing=false", "train.batch_examples=3"
+        self.assertLess(distance(self.train(2, 1, *keys, "optimizer.zero=2"), self.train(1, 1, *keys)), TOLERANCE)
+
 
 class OddLayoutsTest(Curves):
     """A vocabulary that no tp divides, larger than the tokenizer, and a batch that no dp divides; output weights of their own."""

@@ -125,9 +125,7 @@ TEST_P(PlannedBytes, OfWeightsGradientsStateAndActivations_AreThoseThatAreTaken)
   const Batch batch = batch_of({300, 200, 120});
   const Counting counting;
   CountingAllocator& counted = CountingAllocator::instance();
-  const auto taken = [&, before = counted.live]() mutable {
-    return counted.live - std::exchange(before, counted.live);
-  };
+  auto taken = [&, before = counted.live]() mutable { return counted.live - std::exchange(before, counted.live); };
 
   CausalLm model(config, mesh.place.tp_rank, tp_size);
   const Parameters::Bytes bytes = model.parameters().bytes(memory.parameters);
@@ -157,7 +155,7 @@ TEST_P(PlannedBytes, OfWeightsGradientsStateAndActivations_AreThoseThatAreTaken)
   const int64_t before = counted.live;
   pass();
   const ActivationBytes planned =
-      activation_bytes(config, tp_size, at::kCPU, memory, {batch.ids.numel(), batch.trained_tokens()});
+      activation_bytes(config, tp_size, at::kCPU, memory, {batch.ids.numel(), batch.trained_tokens(), 300});
   EXPECT_NEAR(static_cast<double>(counted.peak - before), static_cast<double>(planned.peak()),
               0.05 * static_cast<double>(planned.peak()));
 }
@@ -165,15 +163,20 @@ TEST_P(PlannedBytes, OfWeightsGradientsStateAndActivations_AreThoseThatAreTaken)
 INSTANTIATE_TEST_SUITE_P(Ways, PlannedBytes, testing::ValuesIn(kWays),
                          [](const auto& tested) { return std::string(tested.param.name); });
 
-// Floating-point operations of the products, by hand for one token of one example.
+// By hand.
 TEST(PassFlops, AreThoseOfTheProducts) {
   ModelConfig config = small_model();
   const double blocks = 6 * (256.0 * (256 + 2 * 128) + 256.0 * 256 + 3 * 256.0 * 688), head = 256.0 * 4000;
-  const PassShape pass{100, 40};
+  const PassShape pass{100, 40, 100};
   EXPECT_DOUBLE_EQ(pass_flops(config, 1, Recompute::kNone, pass, 0), 6 * (100 * blocks + 40 * head));
   EXPECT_DOUBLE_EQ(pass_flops(config, 1, Recompute::kBlock, pass, 0), 8 * 100 * blocks + 6 * 40 * head);
   EXPECT_DOUBLE_EQ(pass_flops(config, 2, Recompute::kNone, pass, 0), 3 * (100 * blocks + 40 * head));
-  EXPECT_DOUBLE_EQ(pass_flops(config, 1, Recompute::kNone, {0, 0}, 1e4), 6 * 3.5 * 2 * 1e4 * 256);
+  EXPECT_DOUBLE_EQ(pass_flops(config, 1, Recompute::kNone, {}, 1e4), 6 * 3.5 * 2 * 1e4 * 256);
+  EXPECT_DOUBLE_EQ(attention_pairs(config, at::kFloat, at::kCPU, 100), 1e4);
+  EXPECT_DOUBLE_EQ(attention_pairs(config, at::kFloat, at::kCUDA, 100), 2e4);
+  config.sliding_window = 10;
+  EXPECT_DOUBLE_EQ(attention_pairs(config, at::kBFloat16, at::kCUDA, 100), 10 * 190);
+  EXPECT_DOUBLE_EQ(attention_pairs(config, at::kFloat, at::kCPU, 100), 2e4);
 }
 
 }  // namespace

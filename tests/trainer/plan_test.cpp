@@ -1,5 +1,7 @@
 #include "trainer/plan.h"
 
+#include <map>
+
 #include <gmock/gmock.h>
 
 #include "base/error.h"
@@ -52,7 +54,7 @@ TEST_F(Llama2, FitsWhereFullFineTuningShould) {
 TEST_F(Llama2, MemoryIsThatOfItsParts) {
   const Plan plan = planner("h200-141", 1).plan();
   EXPECT_EQ(plan.parameters, 6'738'415'616);
-  EXPECT_EQ(plan.longest.tokens, 4096);
+  EXPECT_EQ(plan.memory.pass.tokens, 4096);
   const std::map<std::string, int64_t> parts(plan.memory.parts.begin(), plan.memory.parts.end());
   const double parameters = static_cast<double>(plan.parameters);
   EXPECT_NEAR(static_cast<double>(parts.at("weights")), 2 * parameters, 1e-3 * parameters);
@@ -84,10 +86,16 @@ TEST_F(Llama2, StepsTakeLessTimeOnMoreRanksAndTokensStayTheSame) {
 
 TEST_F(Llama2, RanksThatTpDoesNotDivideAndMachinesThatAreNoneAreRefused) {
   EXPECT_THAT(bad_input_of([&] { planner("h100-80", 6, {"mesh.tp=4"}); }),
-              HasSubstr("mesh.tp is 4, must divide --ranks 6"));
+              HasSubstr("mesh.tp is 4, which does not divide the 6 rank(s)"));
+  EXPECT_THAT(bad_input_of([&] { planner("h100-80", 16, {"mesh.tp=16"}); }), HasSubstr("across the hosts"));
+  EXPECT_THAT(bad_input_of([&] { planner("h100-80", 1, {"schedule.warmup_steps=85"}); }), HasSubstr("85 steps"));
   EXPECT_THAT(bad_input_of([&] { planner("h100-80", 3, {"mesh.tp=3"}); }), HasSubstr("tp"));
   const std::filesystem::path bad = folder_.put("bad.yaml", "memory_gb: 80\nbf16_tflops: 0\n");
   EXPECT_THAT(bad_input_of([&] { load_machine(bad.string()); }), HasSubstr("bf16_tflops is 0, must be above 0"));
+  const RunConfig config = load_run_config(std::filesystem::path(SPT_SOURCE_DIR) / "configs/llama2_7b_spt.yaml",
+                                           {"model.path=" + folder_.path().string()});
+  for (const AssumedCorpus assumed : {AssumedCorpus{0, 5}, {-5, -3}, {10, 5000}, {int64_t{1} << 60, 5}})
+    EXPECT_THAT(bad_input_of([&] { Planner(config, 1, machine("h100-80"), assumed); }), HasSubstr("must be 1 to"));
 }
 
 TEST(Machines, ThatShipLoad) {

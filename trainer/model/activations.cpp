@@ -8,6 +8,8 @@
 namespace spt {
 namespace {
 
+constexpr int64_t kFp32 = 4;  // bytes
+
 // Elements a token, on one rank of tp.
 struct Widths {
   Widths(const ModelConfig& model, int tp)
@@ -23,20 +25,42 @@ int64_t size_of(at::ScalarType dtype) {
   return static_cast<int64_t>(c10::elementSize(dtype));
 }
 
+// The largest of what the MLP's backward pass holds beside what the forward pass kept, at its three steps.
+int64_t mlp_backward_bytes(const Widths& width, int64_t tokens, int64_t rows, bool widens,
+                           const Parameters::Memory& memory, at::Device device) {
+  const int64_t size = size_of(memory.dtype), product = widens ? kFp32 : size, copy = widens ? kFp32 : 0;
+  const int64_t hidden = tokens * width.hidden, mlp = tokens * width.mlp, weight = width.hidden * width.mlp;
+  const int64_t from_outside = size * rows * width.hidden;
+  const int64_t gathered = rows < tokens ? size * hidden : 0;
+  const auto added = [&](int64_t elements) {
+    return added_product_bytes(elements, widens ? at::kFloat : memory.dtype, *memory.grad_dtype, device);
+  };
+  // A product's input gradient, in its own dtype and in the activations'.
+  const auto made = [&](int64_t elements) { return product * elements + (widens ? size * elements : 0); };
+  const int64_t down =
+      from_outside + gathered + copy * hidden + std::max(copy * mlp + added(weight), copy * weight + made(mlp));
+  const int64_t gate = from_outside + size * 2 * mlp;
+  // swiglu's output and input are gone.
+  const int64_t gate_up = from_outside - size * mlp + copy * 2 * mlp +
+                          std::max(copy * hidden + added(2 * weight), copy * 2 * weight + made(hidden));
+  return std::max({down, gate, gate_up});
+}
+
 }  // namespace
 
 ActivationBytes activation_bytes(const ModelConfig& model, int tp, at::Device device, const CausalLm::Memory& memory,
                                  const PassShape& pass) {
   const Widths width(model, tp);
-  const int64_t size = size_of(memory.parameters.dtype), fp32 = 4;
+  const at::ScalarType dtype = memory.parameters.dtype;
+  const int64_t size = size_of(dtype), tokens = pass.tokens;
   const bool is_cut = memory.sequence_parallel && tp > 1;
-  const int64_t tokens = pass.tokens, rows = is_cut ? (tokens + tp - 1) / tp : tokens;
+  const int64_t rows = is_cut ? (tokens + tp - 1) / tp : tokens;
   // As trainer/model/causal_lm.cpp goes: a norm keeps its input and a number a row, a product its input, attention q,
   // k, v, its output and a number a head, swiglu its input.
   const int64_t input = size * rows * width.hidden;
-  const int64_t mixer = fp32 * rows + size * tokens * (width.hidden + width.qkv) + fp32 * tokens * width.heads;
+  const int64_t mixer = kFp32 * rows + size * tokens * (width.hidden + width.qkv) + kFp32 * tokens * width.heads;
   const int64_t mixed = size * tokens * width.attention;
-  const int64_t mlp = input + fp32 * rows + size * tokens * (width.hidden + 3 * width.mlp);
+  const int64_t mlp = input + kFp32 * rows + size * tokens * (width.hidden + 3 * width.mlp);
 
   ActivationBytes bytes;
   switch (memory.recompute) {
@@ -50,34 +74,35 @@ ActivationBytes activation_bytes(const ModelConfig& model, int tp, at::Device de
       bytes.kept = model.layers * input;
       break;
   }
-  // Gradients under way are widest behind the MLP's gate: of the block's output, of swiglu's input. Where a weight's
-  // gradient has another dtype, its product stands in memory of its own before it is added.
-  const bool widens = multiplies_in_fp32(memory.parameters.dtype, device);
-  const at::ScalarType product = widens ? at::kFloat : memory.parameters.dtype;
-  const bool adds_in_place = memory.parameters.grad_dtype == product;
-  int64_t of_weights = adds_in_place ? 0 : size_of(product) * 2 * width.mlp * width.hidden;
-  // The output's gradient, then the weight or the input, and the input's gradient.
-  if (widens)
-    of_weights += fp32 * (tokens * (2 * width.mlp + width.hidden) +
-                          std::max(2 * width.mlp * width.hidden, tokens * width.hidden));
-  const int64_t gathered = tp > 1 ? size * tokens * width.hidden : 0;
-  bytes.block = size * tokens * (width.hidden + 2 * width.mlp) + of_weights + gathered;
-  if (memory.recompute == Recompute::kBlock) bytes.block += mixer + mixed + mlp + input;
+  const bool widens = multiplies_in_fp32(dtype, device);
+  bytes.block = mlp_backward_bytes(width, tokens, rows, widens, memory.parameters, device);
+  if (memory.recompute == Recompute::kBlock) bytes.block += mixer + mixed + mlp + input;  // with its output
+  // Without flash attention, which CUDA has for half precision only: scores, probabilities and their gradients.
+  if (device.is_cuda() && dtype == at::kFloat) bytes.block += 4 * kFp32 * width.heads * pass.longest * pass.longest;
 
+  // The final norm's input, what it makes of it, and the gradient of that.
   const int64_t asked = size * pass.trained * width.hidden;
   const int64_t vocab_rows = (model.vocab_size + tp - 1) / tp;
-  // The final norm's input, what it makes of it, and the gradient of that.
-  bytes.loss = (is_cut ? input : asked) + 2 * asked +
-               cross_entropy_bytes(pass.trained, vocab_rows, width.hidden, memory.parameters.dtype, device,
-                                   *memory.parameters.grad_dtype);
+  bytes.loss =
+      (is_cut ? input : asked) + 2 * asked +
+      cross_entropy_bytes(pass.trained, vocab_rows, width.hidden, dtype, device, *memory.parameters.grad_dtype);
   return bytes;
+}
+
+double attention_pairs(const ModelConfig& model, at::ScalarType dtype, at::Device device, int64_t length) {
+  const auto tokens = static_cast<double>(length);
+  if (device.is_cuda() && dtype == at::kFloat) return 2 * tokens * tokens;
+  if (!model.sliding_window || length <= *model.sliding_window) return tokens * tokens;
+  if (device.is_cpu()) return 2 * tokens * tokens;
+  const auto window = static_cast<double>(*model.sliding_window);
+  return window * (2 * tokens - window);
 }
 
 double pass_flops(const ModelConfig& model, int tp, Recompute recompute, const PassShape& pass, double pairs) {
   const Widths width(model, tp);
   const auto hidden = static_cast<double>(width.hidden), tokens = static_cast<double>(pass.tokens);
   const double mixer = 2 * tokens * hidden * static_cast<double>(width.qkv);
-  const double attention = 2 * pairs * static_cast<double>(width.attention);  // q·kᵀ and p·v over half of the pairs
+  const double attention = 2 * pairs * static_cast<double>(width.attention);  // q·kᵀ and p·v
   const double rest = 2 * tokens * hidden * static_cast<double>(width.attention + 3 * width.mlp);
   // A product's backward pass is two; that of attention also makes q·kᵀ again.
   double block = 3 * mixer + 3.5 * attention + 3 * rest;

@@ -1,4 +1,4 @@
-// What a forward and backward pass of CausalLm keeps in memory, from shapes alone.
+// What a forward and backward pass of CausalLm takes, from shapes alone: memory and operations.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@ namespace spt {
 struct PassShape {
   int64_t tokens = 0;
   int64_t trained = 0;  // tokens that the loss asks for
+  int64_t longest = 0;  // tokens of its longest example
 };
 
 // Bytes on one rank of tp.
@@ -25,9 +26,13 @@ struct ActivationBytes {
 ActivationBytes activation_bytes(const ModelConfig& model, int tp, at::Device device, const CausalLm::Memory& memory,
                                  const PassShape& pass);
 
+// Pairs of a query and a key that attention computes for an example of `length` tokens, twice over: L² where only the
+// causal half is computed, more where a mask is laid over all pairs.
+double attention_pairs(const ModelConfig& model, at::ScalarType dtype, at::Device device, int64_t length);
+
 // Floating-point operations of the pass on one rank of tp, a multiply-add counted as two: the matrix products of the
-// blocks and of the vocabulary and attention's (half of the L × L pairs of each example), forward and backward, with
-// what is run again. `pairs`: Σ L² over the examples.
+// blocks and of the vocabulary and attention's, forward and backward, with what is run again. `pairs`:
+// Σ attention_pairs over the examples.
 double pass_flops(const ModelConfig& model, int tp, Recompute recompute, const PassShape& pass, double pairs);
 
 }  // namespace spt

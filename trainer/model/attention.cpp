@@ -66,10 +66,6 @@ Mask mask_for(int64_t queries, int64_t keys, std::optional<int64_t> window, at::
   return {false, band_mask(queries, keys, window, options)};
 }
 
-std::optional<at::Tensor> as_factor(const std::optional<at::Tensor>& mask) {
-  return mask ? std::optional(factor(*mask)) : std::nullopt;
-}
-
 // CUDA's flash kernels take half precision only.
 bool is_flash_cuda(const at::Tensor& x) {
   return x.is_cuda() && (x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kHalf);
@@ -80,11 +76,15 @@ struct ExampleOutput {
   at::Tensor logsumexp;  // [K, H/K, L]
 };
 
+std::optional<at::Tensor> additive_of(const Mask& mask, const at::Tensor& q) {
+  return mask.additive ? std::optional(mask.additive->to(q.scalar_type())) : std::nullopt;
+}
+
 // One example on the CPU, or on CUDA by products and a softmax in fp32 (right, not fast).
 ExampleOutput attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Mask& mask) {
   if (!q.is_cuda()) {
-    auto [out, logsumexp] = at::_scaled_dot_product_flash_attention_for_cpu(factor(q), factor(k), factor(v), 0.0,
-                                                                            mask.causal, as_factor(mask.additive));
+    auto [out, logsumexp] =
+        at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, mask.causal, additive_of(mask, q));
     return {out, logsumexp};
   }
   const auto wide = [](const at::Tensor& x) { return x.to(at::kFloat); };
@@ -113,8 +113,8 @@ struct ExampleGradient {
 ExampleGradient attend_backward(const at::Tensor& g, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                 const at::Tensor& out, const at::Tensor& logsumexp, const Mask& mask) {
   if (!q.is_cuda()) {
-    auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-        factor(g), factor(q), factor(k), factor(v), factor(out), logsumexp, 0.0, mask.causal, as_factor(mask.additive));
+    auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(g, q, k, v, out, logsumexp, 0.0,
+                                                                                 mask.causal, additive_of(mask, q));
     return {dq, dk, dv};
   }
   const double scale = 1.0 / std::sqrt(static_cast<double>(q.size(-1)));
@@ -158,8 +158,8 @@ struct AttentionFunction : Function<AttentionFunction> {
         const int64_t start = layout->starts[static_cast<size_t>(i)], length = layout->length(i);
         const auto part = [&](const at::Tensor& x) { return x.narrow(0, start, length); };
         const ExampleOutput one =
-            attend(group_queries(part(h.q), *shape), group_keys(part(h.k), *shape), group_keys(part(h.v), *shape),
-                   mask_for(length, length, shape->window, qkv.options()));
+            attend(group_queries(factor(part(h.q)), *shape), group_keys(factor(part(h.k)), *shape),
+                   group_keys(factor(part(h.v)), *shape), mask_for(length, length, shape->window, qkv.options()));
         group_queries(part(out), *shape).copy_(one.out);
         logsumexp[static_cast<size_t>(i)] = one.logsumexp;
       });
@@ -200,10 +200,11 @@ struct AttentionFunction : Function<AttentionFunction> {
       for (size_t i = 0; i + 1 < starts.size(); ++i) {
         const int64_t length = starts[i + 1] - starts[i];
         const auto part = [&](const at::Tensor& x) { return x.narrow(0, starts[i], length); };
+        const auto of = [&](const at::Tensor& x) { return factor(part(x)); };
         const ExampleGradient one =
-            attend_backward(group_queries(part(g), shape), group_queries(part(h.q), shape),
-                            group_keys(part(h.k), shape), group_keys(part(h.v), shape), group_queries(part(out), shape),
-                            saved[2 + i], mask_for(length, length, shape.window, qkv.options()));
+            attend_backward(group_queries(of(g), shape), group_queries(of(h.q), shape), group_keys(of(h.k), shape),
+                            group_keys(of(h.v), shape), group_queries(of(out), shape), saved[2 + i],
+                            mask_for(length, length, shape.window, qkv.options()));
         group_queries(part(d.q), shape).copy_(one.q);
         // Heads of a group share their key: [K, H/K, L, D] → [L, K, D]
         part(d.k).copy_(one.k.sum(1).permute({1, 0, 2}));
@@ -308,9 +309,11 @@ at::Tensor cached_attention(const at::Tensor& qkv, const Layout& layout, const H
     const auto part = [&](const at::Tensor& x) { return x.narrow(0, start, length); };
     keys.narrow(1, past, length).copy_(part(h.k).transpose(0, 1));
     values.narrow(1, past, length).copy_(part(h.v).transpose(0, 1));
-    const at::Tensor k = keys.narrow(1, first, seen - first), v = values.narrow(1, first, seen - first);
-    const ExampleOutput one = attend(group_queries(part(h.q), shape), group_cached(k, shape), group_cached(v, shape),
-                                     mask_for(length, seen - first, shape.window, qkv.options()));
+    const auto of = [&](const at::Tensor& x) { return length < kWorthWidening ? x : factor(x); };
+    const at::Tensor k = of(keys.narrow(1, first, seen - first)), v = of(values.narrow(1, first, seen - first));
+    const ExampleOutput one =
+        attend(group_queries(of(part(h.q)), shape), group_cached(k, shape), group_cached(v, shape),
+               mask_for(length, seen - first, shape.window, qkv.options()));
     group_queries(part(out), shape).copy_(one.out);
   });
   return out.view({qkv.size(0), shape.heads * shape.head_dim});
@@ -330,8 +333,8 @@ at::Tensor branched_attention(const at::Tensor& qkv, const Layout& layout, const
         layout.shared ? behind_shared(layout.shared->keys(layer), part(h.k)) : part(h.k).transpose(0, 1);
     const at::Tensor v =
         layout.shared ? behind_shared(layout.shared->values(layer), part(h.v)) : part(h.v).transpose(0, 1);
-    const ExampleOutput one = attend(group_queries(part(h.q), shape), group_cached(k, shape), group_cached(v, shape),
-                                     {false, layout.masks[static_cast<size_t>(i)]});
+    const ExampleOutput one = attend(group_queries(factor(part(h.q)), shape), group_cached(factor(k), shape),
+                                     group_cached(factor(v), shape), {false, layout.masks[static_cast<size_t>(i)]});
     group_queries(part(out), shape).copy_(one.out);
   });
   return out.view({qkv.size(0), shape.heads * shape.head_dim});

@@ -1,5 +1,7 @@
 #include "trainer/model/cross_entropy.h"
 
+#include <algorithm>
+
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -108,7 +110,7 @@ int64_t cross_entropy_bytes(int64_t n, int64_t weight_rows, int64_t width, at::S
   int64_t bytes = dtype == at::kFloat ? 4 * logits : (2 * size + 4) * logits;
   const bool is_apart = is_gradient_apart(n, weight_rows, grad_dtype);
   if (is_apart) bytes += 4 * weight_rows * width;
-  if (dtype != (is_apart ? at::kFloat : grad_dtype)) bytes += size * weight_rows * width;  // the product that is added
+  bytes += added_product_bytes(weight_rows * width, dtype, is_apart ? at::kFloat : grad_dtype, device);
   if (widens) bytes += 4 * (2 * n + weight_rows) * width;  // rows, their gradient and the weight
   return bytes;
 }

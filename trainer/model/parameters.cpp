@@ -58,10 +58,11 @@ std::vector<int64_t> Parameters::bucket_lengths(int64_t multiple) const {
   return lengths;
 }
 
-Parameters::GradientRoom Parameters::gradient_room(const std::vector<int64_t>& lengths, bool share) const {
+Parameters::GradientRoom Parameters::gradient_room(const Memory& memory) const {
+  const std::vector<int64_t> lengths = bucket_lengths(memory.multiple);
   GradientRoom room;
   for (size_t bucket = 0; bucket < lengths.size(); ++bucket) {
-    if (share && declared_[bucket].transient)
+    if (memory.shares(is_transient(bucket)))
       room.shared = std::max(room.shared, lengths[bucket]);
     else
       room.kept += lengths[bucket];
@@ -75,7 +76,7 @@ Parameters::Bytes Parameters::bytes(const Memory& memory) const {
   bytes.values = std::accumulate(lengths.begin(), lengths.end(), int64_t{0}) *
                  static_cast<int64_t>(c10::elementSize(memory.dtype));
   if (memory.grad_dtype) {
-    const GradientRoom room = gradient_room(lengths, memory.share_gradients);
+    const GradientRoom room = gradient_room(memory);
     bytes.grads = (room.kept + room.shared) * static_cast<int64_t>(c10::elementSize(*memory.grad_dtype));
   }
   return bytes;
@@ -97,7 +98,7 @@ void Parameters::allocate(at::Device device, const Memory& memory) {
   values_ = at::zeros({end}, at::TensorOptions(device).dtype(memory.dtype));
   for (Parameter& parameter : list_)
     parameter.value = values_.narrow(0, parameter.offset, parameter.numel()).view(parameter.shape);
-  if (memory.grad_dtype) allocate_gradients(gradient_room(lengths, memory.share_gradients));
+  if (memory.grad_dtype) allocate_gradients(gradient_room(memory));
 }
 
 void Parameters::allocate_gradients(const GradientRoom& room) {
@@ -132,6 +133,13 @@ void add_product(at::Tensor gradient, const at::Tensor& a, const at::Tensor& b) 
     gradient.addmm_(a, b);
   else
     gradient.add_(at::mm(a, b));
+}
+
+int64_t added_product_bytes(int64_t elements, at::ScalarType product, at::ScalarType gradient, at::Device device) {
+  if (product == gradient) return 0;
+  // On the CPU ATen makes fp32 of what is not, the sum as well.
+  const int64_t copies = device.is_cpu() ? 4 * (product == at::kFloat ? 2 : 1) : 0;
+  return elements * (static_cast<int64_t>(c10::elementSize(product)) + copies);
 }
 
 }  // namespace spt

@@ -49,6 +49,7 @@ class Parameters {
     std::optional<at::ScalarType> grad_dtype;
     int64_t multiple = 1;
     bool share_gradients = false;
+    bool shares(bool transient) const { return share_gradients && transient; }
   };
   void allocate(at::Device device, const Memory& memory);
 
@@ -64,7 +65,7 @@ class Parameters {
   const at::Tensor& values() const { return values_; }                     // flat, the model's dtype
   const at::Tensor& grads(size_t bucket) const { return grads_[bucket]; }  // flat, of one bucket
   // Whether a bucket's gradients have memory of their own.
-  bool keeps_gradients(size_t bucket) const { return !memory_.share_gradients || !declared_[bucket].transient; }
+  bool keeps_gradients(size_t bucket) const { return !memory_.shares(is_transient(bucket)); }
   bool is_transient(size_t bucket) const { return declared_[bucket].transient; }
   int64_t numel() const;  // of this rank's real elements, without padding
 
@@ -78,7 +79,7 @@ class Parameters {
   struct GradientRoom {
     int64_t kept = 0, shared = 0;
   };
-  GradientRoom gradient_room(const std::vector<int64_t>& lengths, bool share) const;
+  GradientRoom gradient_room(const Memory& memory) const;
   void allocate_gradients(const GradientRoom& room);
 
   std::deque<Parameter> list_;
@@ -91,5 +92,7 @@ class Parameters {
 
 // gradient += a · b, whatever the dtypes: one product that accumulates where they are the same.
 void add_product(at::Tensor gradient, const at::Tensor& a, const at::Tensor& b);
+// What that takes for so many elements of the gradient: bytes.
+int64_t added_product_bytes(int64_t elements, at::ScalarType product, at::ScalarType gradient, at::Device device);
 
 }  // namespace spt

@@ -17,7 +17,9 @@ namespace spt {
 namespace {
 
 // Elements that are updated at once where a master is put together for it: on a CPU they stay in its cache.
-constexpr int64_t kChunkOnCpu = int64_t{1} << 18, kChunkElsewhere = int64_t{1} << 24;
+constexpr int64_t kChunkOnCpu = int64_t{1} << 18, kChunkElsewhere = int64_t{1} << 23;
+// Elements whose squares are added at once: ATen makes a copy of them in fp64.
+constexpr int64_t kNormChunk = int64_t{1} << 20;
 
 }  // namespace
 
@@ -56,14 +58,22 @@ ZeroAdamW::ZeroAdamW(at::Tensor values, const std::vector<Bucket>& buckets, cons
   if (values_.scalar_type() != at::kFloat) lower_ = at::zeros({length}, home.dtype(at::kShort));
 }
 
+int64_t ZeroAdamW::step_bytes(at::ScalarType dtype, at::Device device) {
+  // The gradient in fp32, the master, and what splits it: bits, rounded bits, their difference, where it is a NaN.
+  constexpr int64_t kBytes = 4 + 4 + 4 + 4 + 4 + 1;
+  const int64_t update = dtype == at::kFloat ? 0 : kBytes * (device.is_cpu() ? kChunkOnCpu : kChunkElsewhere);
+  return std::max(8 * kNormChunk, update);
+}
+
 at::Tensor ZeroAdamW::step(double lr, const std::vector<at::Tensor>& grads) {
   at::NoGradGuard no_grad;
   TORCH_INTERNAL_ASSERT(grads.size() == owned_.size());
   for (size_t i = 0; i < owned_.size(); ++i) TORCH_INTERNAL_ASSERT(grads[i].numel() == owned_[i].length);
   at::Tensor norm = at::zeros({}, values_.options().dtype(at::kDouble));
   for (const OwnedSegment& segment : segments_) {
-    const at::Tensor part = grads[segment.bucket].narrow(0, segment.begin, segment.length);
-    norm.add_(at::linalg_vector_norm(part, 2, std::nullopt, false, at::kDouble).square_(), segment.norm_weight);
+    const at::Tensor whole = grads[segment.bucket].narrow(0, segment.begin, segment.length);
+    for (const at::Tensor& part : whole.split(kNormChunk))
+      norm.add_(at::linalg_vector_norm(part, 2, std::nullopt, false, at::kDouble).square_(), segment.norm_weight);
   }
   world_.all_reduce(norm);
   norm.sqrt_();
@@ -82,7 +92,7 @@ void ZeroAdamW::update(const OwnedSegment& segment, const at::Tensor& grads, dou
                        const std::optional<at::Tensor>& scale) {
   const Owned& owned = owned_[segment.bucket];
   const bool is_apart = m_.device() != values_.device();
-  const int64_t chunk = values_.is_cpu() ? (has_master() ? kChunkOnCpu : segment.length) : kChunkElsewhere;
+  const int64_t chunk = is_apart || !m_.is_cpu() ? kChunkElsewhere : has_master() ? kChunkOnCpu : segment.length;
   const at::Tensor steps = at::full({}, static_cast<double>(steps_), m_.options());
   for (int64_t done = 0; done < segment.length; done += chunk) {
     const int64_t first = segment.begin + done, length = std::min(chunk, segment.length - done);

@@ -9,6 +9,9 @@ namespace spt {
 // own take about six times as long as fp32's.
 bool multiplies_in_fp32(at::ScalarType dtype, at::Device device);
 
+// Rows of a product from which on it pays to make its other factor fp32.
+inline constexpr int64_t kWorthWidening = 8;
+
 // x as a factor of a product: in fp32 where it multiplies so, else itself. Products of two are of the factors' dtype.
 at::Tensor factor(const at::Tensor& x);
 

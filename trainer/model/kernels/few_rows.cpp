@@ -21,6 +21,7 @@ constexpr int64_t kGrain = 1 << 17;
 
 at::Tensor mm_by_rows(const at::Tensor& x, const at::Tensor& weight) {
   const int64_t rows = x.size(0), in = x.size(1), columns = weight.size(0);
+  if (rows < kWorthWidening && x.scalar_type() == at::kBFloat16) return at::mm(x, weight.t());
   if (rows > kFewRows || !x.is_cpu() || x.scalar_type() != at::kFloat)
     return at::mm(factor(x), factor(weight).t()).to(x.scalar_type());
   const at::Tensor from = x.contiguous();
