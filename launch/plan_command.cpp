@@ -52,10 +52,9 @@ std::string plan_json(const Plan& plan, const Machine& machine, const Planner& p
 std::string plan_text(const Plan& plan, const Machine& machine, const Planner& planner,
                       const std::vector<Proposal>& proposals) {
   std::string text = fmt::format(
-      "{} parameters on {} ranks: dp {} × tp {}, on {}\n"
-      "longest micro-batch: {} tokens, {} of them trained\n\n",
-      plan.parameters, plan.dp * plan.tp, plan.dp, plan.tp, printable(machine.name), plan.memory.pass.tokens,
-      plan.memory.pass.trained);
+      "{} parameters, dp {} × tp {} on {}\n"
+      "largest micro-batch: {} tokens, {} of them trained\n\n",
+      plan.parameters, plan.dp, plan.tp, printable(machine.name), plan.memory.pass.tokens, plan.memory.pass.trained);
   Table memory{{{"memory of a rank", true}, {"GB"}}, {}};
   for (const auto& [name, bytes] : plan.memory.parts)
     memory.rows.push_back({name, fmt::format("{:.2f}", gigabytes(bytes))});

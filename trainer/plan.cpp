@@ -189,7 +189,7 @@ PlannedMemory Planner::memory_of(const Run& run) const {
   const Parameters& parameters = run.model.parameters();
   const Parameters::Bytes bytes = parameters.bytes(run.memory.parameters);
   const int64_t state = ZeroAdamW::state_bytes(run.owned(), run.dtype);
-  const int64_t update = ZeroAdamW::step_bytes(run.dtype, run.device);
+  const int64_t update = ZeroAdamW::step_bytes(run.owned(), run.dtype, run.device);
   const int64_t scratch = run.device.is_cpu() ? kScratchBytes * ((run.dp > 1) + (run.tp > 1)) : 0;
   planned.on_host = run.is_offloaded ? state : 0;
   planned.parts = {{"weights", bytes.values},

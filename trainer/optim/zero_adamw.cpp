@@ -58,11 +58,11 @@ ZeroAdamW::ZeroAdamW(at::Tensor values, const std::vector<Bucket>& buckets, cons
   if (values_.scalar_type() != at::kFloat) lower_ = at::zeros({length}, home.dtype(at::kShort));
 }
 
-int64_t ZeroAdamW::step_bytes(at::ScalarType dtype, at::Device device) {
+int64_t ZeroAdamW::step_bytes(int64_t owned, at::ScalarType dtype, at::Device device) {
   // The gradient in fp32, the master, and what splits it: bits, rounded bits, their difference, where it is a NaN.
   constexpr int64_t kBytes = 4 + 4 + 4 + 4 + 4 + 1;
-  const int64_t update = dtype == at::kFloat ? 0 : kBytes * (device.is_cpu() ? kChunkOnCpu : kChunkElsewhere);
-  return std::max(8 * kNormChunk, update);
+  const int64_t chunk = std::min(owned, device.is_cpu() ? kChunkOnCpu : kChunkElsewhere);
+  return std::max(8 * std::min(owned, kNormChunk), dtype == at::kFloat ? 0 : kBytes * chunk);
 }
 
 at::Tensor ZeroAdamW::step(double lr, const std::vector<at::Tensor>& grads) {

@@ -85,7 +85,7 @@ class ZeroAdamW {
   // What the state takes for `owned` parameters whose values have this dtype: bytes.
   static int64_t state_bytes(int64_t owned, at::ScalarType dtype) { return owned * (dtype == at::kFloat ? 8 : 10); }
   // What a step takes on the values' device beside them, state and gradients: bytes.
-  static int64_t step_bytes(at::ScalarType dtype, at::Device device);
+  static int64_t step_bytes(int64_t owned, at::ScalarType dtype, at::Device device);
 
   // Collective. `grads`: of each bucket what this rank owns, summed over dp, fp32 or bf16. Clips by the global norm,
   // updates what this rank owns and gathers the values. Returns the global gradient norm before clipping (fp64 scalar
