@@ -44,7 +44,7 @@ class MemoryTest(PlanCase):
         cls.model = make_model(cls.shared / "model", hidden_size=1024, intermediate_size=2816, num_hidden_layers=11, num_attention_heads=16,
                                num_key_value_heads=8, head_dim=64, vocab_size=12000, tie_word_embeddings=False, max_position_embeddings=2048)
         cls.tiny = make_model(cls.shared / "tiny", hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
-                              num_key_value_heads=1, head_dim=32, vocab_size=12000, tie_word_embeddings=False, max_position_embeddings=2048)
+                              num_key_value_heads=2, head_dim=32, vocab_size=12000, tie_word_embeddings=False, max_position_embeddings=2048)
         cls.corpus = make_corpus(cls.shared / "corpus.h5", cls.model, sample_records(cls.shared / "records.jsonl", 40), max_tokens=512)
 
     def taken_and_planned(self, model, ranks, keys):

@@ -24,7 +24,7 @@ TEST(DealPasses, ForSeveralRanksTheLastAreShort) {
   for (size_t i = 0; i < portions.size(); ++i) {
     EXPECT_TRUE(portions[i].is_pass);
     EXPECT_LE(portions[i].items.size(), 2048 / 50);
-    if (i > 0) EXPECT_LE(portions[i].items.size(), portions[i - 1].items.size());
+    EXPECT_LE(portions[i].items.size(), portions[i == 0 ? 0 : i - 1].items.size());
     for (const size_t item : portions[i].items) EXPECT_EQ(item, next++);
   }
   EXPECT_EQ(next, 400);

@@ -142,7 +142,7 @@ struct AttentionFunction : Function<AttentionFunction> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& qkv, const Layout* layout, const HeadShape* shape) {
     rotate(queries_and_keys(qkv, *shape), layout->angles.cos, layout->angles.sin, false);
     const Heads h = heads_of(qkv, *shape);
-    at::Tensor out, logsumexp;
+    at::Tensor out;
     std::vector<at::Tensor> saved{qkv};
     if (is_flash_cuda(qkv)) {
       auto [o, lse, state, unused, debug] = at::_flash_attention_forward(
