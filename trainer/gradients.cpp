@@ -11,7 +11,7 @@ namespace spt {
 Gradients::Gradients(const Parameters& parameters, Communicator& dp) : parameters_(parameters), dp_(dp) {
   int64_t longest = 0;
   for (size_t bucket = 0; bucket < parameters.buckets().size(); ++bucket) {
-    const at::Tensor whole = parameters.grads(bucket);
+    const at::Tensor& whole = parameters.grads(bucket);
     const Bucket mine = Bucket{0, whole.numel()}.part(dp.rank(), dp.size());
     const int64_t part = mine.length();
     if (parameters.keeps_gradients(bucket)) {

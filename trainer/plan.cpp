@@ -71,8 +71,8 @@ double PlannedStep::total() const {
 }
 
 struct Planner::Run {
-  Run(const RunConfig& run_config, int ranks, const ModelConfig& model_config, const Machine& machine)
-      : config(run_config),
+  Run(RunConfig run_config, int ranks, const ModelConfig& model_config, const Machine& machine)
+      : config(std::move(run_config)),
         tp(config.mesh.tp),
         dp(ranks / tp),
         device(machine.is_cpu ? at::kCPU : at::kCUDA),

@@ -14,8 +14,8 @@ bool cpu_has_bf16_products() {
 }  // namespace
 
 bool multiplies_in_fp32(at::ScalarType dtype, at::Device device) {
-  static const bool has = cpu_has_bf16_products();
-  return dtype == at::kBFloat16 && device.is_cpu() && !has;
+  static const bool kHas = cpu_has_bf16_products();
+  return dtype == at::kBFloat16 && device.is_cpu() && !kHas;
 }
 
 at::Tensor factor(const at::Tensor& x) {
