@@ -2,7 +2,7 @@
 # Install what lacks, build, and run the tests. Each part prints its time; a failing part does not hide the others.
 #
 #   ./launch/test.sh         # every test: what CI runs
-#   ./launch/test.sh all     # the same, and longer fuzzing, sanitizers, a real endpoint, the report's page in a browser, planned memory against runs of 3 GB
+#   ./launch/test.sh all     # the same, and longer fuzzing, sanitizers, a real endpoint, the report's page in a browser, planned memory against runs of 2 to 4 GB
 #   ./launch/test.sh fast    # the fast tests only
 #   ./launch/test.sh fuzz    # the fuzz targets only, a minute each (tests/fuzz/run.sh)
 #   ./launch/test.sh lint    # format, include order, samples, clang-tidy on everything
