@@ -17,22 +17,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
-[[noreturn]] void bad_file(const fs::path& file, const std::string& message) {
-  throw BadInput(fmt::format("{}: {}", file.string(), message));
-}
-
 [[noreturn]] void no_weights(const fs::path& folder) {
   std::error_code error;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder, error))
     if (entry.path().extension() == ".bin" && entry.path().filename().string().starts_with("pytorch_model"))
-      bad_file(
+      bad_safetensors(
           folder,
           fmt::format("has only {}, which is not read; convert it once: python -c \"from transformers import "
                       "AutoModelForCausalLM as M; M.from_pretrained('{}', torch_dtype='auto').save_pretrained('{}', "
                       "safe_serialization=True)\"",
                       entry.path().filename().string(), folder.string(), folder.string()));
-  if (error) bad_file(folder, fmt::format("cannot be read: {}", error.message()));
-  bad_file(folder, "has no weights: expected model.safetensors, or model.safetensors.index.json and its shards");
+  if (error) bad_safetensors(folder, fmt::format("cannot be read: {}", error.message()));
+  bad_safetensors(folder, "has no weights: expected model.safetensors, or model.safetensors.index.json and its shards");
 }
 
 }  // namespace
@@ -63,12 +59,12 @@ struct SafetensorsReader::Impl {
       const fs::path file = index.parent_path() / shard;
       if (!headers.contains(shard)) {
         if (std::error_code error; !fs::exists(file, error))
-          bad_file(index, fmt::format("names the shard {} (for tensor '{}'), which is missing", shard, name));
+          bad_safetensors(index, fmt::format("names the shard {} (for tensor '{}'), which is missing", shard, name));
         headers[shard] = open_file(file);
       }
       const auto found = headers[shard].tensors.find(name);
       if (found == headers[shard].tensors.end())
-        bad_file(file, fmt::format("has no tensor '{}', though {} says so", name, index.filename().string()));
+        bad_safetensors(file, fmt::format("has no tensor '{}', though {} says so", name, index.filename().string()));
       tensors[name] = found->second;
     }
   }
@@ -76,13 +72,13 @@ struct SafetensorsReader::Impl {
   const StoredTensor& find(const std::string& name) const {
     const auto found = tensors.find(name);
     if (found != tensors.end()) return found->second;
-    bad_file(files.size() == 1 ? files[0] : files[0].parent_path(), fmt::format("has no tensor '{}'", name));
+    bad_safetensors(files.size() == 1 ? files[0] : files[0].parent_path(), fmt::format("has no tensor '{}'", name));
   }
 };
 
 SafetensorsReader::SafetensorsReader(const fs::path& path) : impl_(std::make_unique<Impl>()) {
   std::error_code error;
-  if (!fs::exists(path, error)) bad_file(path, "does not exist");
+  if (!fs::exists(path, error)) bad_safetensors(path, "does not exist");
   if (!fs::is_directory(path, error)) {
     impl_->open_single(path);
   } else if (fs::exists(path / "model.safetensors", error)) {
@@ -123,8 +119,8 @@ void SafetensorsReader::read(const std::string& name, int64_t dim, int64_t begin
   const StoredTensor& stored = impl_->find(name);
   const MappedFile& mapped = impl_->mapped[stored.file];
   const auto fail = [&](const std::string& message) {
-    bad_file(impl_->files[stored.file],
-             fmt::format("tensor '{}' of shape [{}] {}", name, fmt::join(stored.shape, ", "), message));
+    bad_safetensors(impl_->files[stored.file],
+                    fmt::format("tensor '{}' of shape [{}] {}", name, fmt::join(stored.shape, ", "), message));
   };
   const bool is_whole = dim == -1;
   std::vector<int64_t> part = stored.shape;

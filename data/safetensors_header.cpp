@@ -24,26 +24,22 @@ constexpr Dtype kDtypes[] = {{"F64", at::kDouble}, {"F32", at::kFloat}, {"F16", 
                              {"I64", at::kLong},   {"I32", at::kInt},   {"I16", at::kShort}, {"I8", at::kChar},
                              {"U8", at::kByte},    {"BOOL", at::kBool}};
 
-[[noreturn]] void bad_file(const fs::path& file, const std::string& message) {
-  throw BadInput(fmt::format("{}: {}", file.string(), message));
-}
-
 // JSON without duplicate keys and without the nesting that no such file has.
-json parse_json(std::string_view text, const fs::path& file, const char* what) {
-  auto once =
-      unique_keys([&](const std::string& key) { bad_file(file, fmt::format("the {} names '{}' twice", what, key)); });
+json parse_flat_json(std::string_view text, const fs::path& file, const char* what) {
+  auto once = unique_keys(
+      [&](const std::string& key) { bad_safetensors(file, fmt::format("the {} names '{}' twice", what, key)); });
   const auto check = [&](int depth, json::parse_event_t event, json& parsed) {
     const bool opens = event == json::parse_event_t::object_start || event == json::parse_event_t::array_start;
-    if (opens && depth > 2) bad_file(file, fmt::format("the {} is nested deeper than any such file", what));
+    if (opens && depth > 2) bad_safetensors(file, fmt::format("the {} is nested deeper than any such file", what));
     return once(depth, event, parsed);
   };
   try {
     return json::parse(text.begin(), text.end(), check);
   } catch (const json::parse_error& error) {
-    bad_file(file,
-             fmt::format("the {} is no JSON (at its byte {}); copy or download the file again", what, error.byte));
+    bad_safetensors(
+        file, fmt::format("the {} is no JSON (at its byte {}); copy or download the file again", what, error.byte));
   } catch (const json::out_of_range&) {
-    bad_file(file, fmt::format("the {} has a number larger than any", what));
+    bad_safetensors(file, fmt::format("the {} has a number larger than any", what));
   }
 }
 
@@ -56,14 +52,17 @@ std::string brief_list(const json& values) {
 
 size_t number(const json& value, const fs::path& file, const std::string& name, const char* what) {
   if (!value.is_number_unsigned() || value.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX))
-    bad_file(file, fmt::format("{} of tensor '{}' is {}, expected a whole number from 0", what, name, brief(value)));
+    bad_safetensors(file,
+                    fmt::format("{} of tensor '{}' is {}, expected a whole number from 0", what, name, brief(value)));
   return value.get<size_t>();
 }
 
 // One entry of the header; offsets become positions in the file. `data` is where the data begin.
 StoredTensor parse_entry(const std::string& name, const json& entry, const fs::path& file, size_t data,
                          size_t file_size) {
-  const auto fail = [&](const std::string& message) { bad_file(file, fmt::format("tensor '{}' {}", name, message)); };
+  const auto fail = [&](const std::string& message) {
+    bad_safetensors(file, fmt::format("tensor '{}' {}", name, message));
+  };
   if (!entry.is_object() || !entry.contains("dtype") || !entry.contains("shape") || !entry.contains("data_offsets"))
     fail("lacks dtype, shape or data_offsets in the header");
   StoredTensor stored{};
@@ -100,6 +99,10 @@ StoredTensor parse_entry(const std::string& name, const json& entry, const fs::p
 
 }  // namespace
 
+void bad_safetensors(const fs::path& file, const std::string& message) {
+  throw BadInput(fmt::format("{}: {}", file.string(), message));
+}
+
 std::string_view safetensors_dtype_name(at::ScalarType type) {
   for (const Dtype& dtype : kDtypes)
     if (dtype.type == type) return dtype.name;
@@ -108,15 +111,16 @@ std::string_view safetensors_dtype_name(at::ScalarType type) {
 
 SafetensorsHeader parse_safetensors_header(std::string_view bytes, const fs::path& file) {
   uint64_t size = 0;
-  if (bytes.size() < sizeof size) bad_file(file, fmt::format("has {} bytes, too few for safetensors", bytes.size()));
+  if (bytes.size() < sizeof size)
+    bad_safetensors(file, fmt::format("has {} bytes, too few for safetensors", bytes.size()));
   std::memcpy(&size, bytes.data(), sizeof size);
   if (size > kMaxSafetensorsHeader || size > bytes.size() - sizeof size)
-    bad_file(file,
-             fmt::format("claims a header of {} bytes (limit {}, file {}); it is truncated or no safetensors file",
-                         size, kMaxSafetensorsHeader, bytes.size()));
+    bad_safetensors(
+        file, fmt::format("claims a header of {} bytes (limit {}, file {}); it is truncated or no safetensors file",
+                          size, kMaxSafetensorsHeader, bytes.size()));
   const size_t data = sizeof size + size;
-  const json root = parse_json(bytes.substr(sizeof size, size), file, "header");
-  if (!root.is_object()) bad_file(file, "the header is no JSON object");
+  const json root = parse_flat_json(bytes.substr(sizeof size, size), file, "header");
+  if (!root.is_object()) bad_safetensors(file, "the header is no JSON object");
 
   SafetensorsHeader header;
   for (const auto& [name, entry] : root.items()) {
@@ -124,9 +128,9 @@ SafetensorsHeader parse_safetensors_header(std::string_view bytes, const fs::pat
       header.tensors[name] = parse_entry(name, entry, file, data, bytes.size());
       continue;
     }
-    if (!entry.is_object()) bad_file(file, "__metadata__ is not an object of texts");
+    if (!entry.is_object()) bad_safetensors(file, "__metadata__ is not an object of texts");
     for (const auto& [key, value] : entry.items()) {
-      if (!value.is_string()) bad_file(file, fmt::format("__metadata__ '{}' is not a text", key));
+      if (!value.is_string()) bad_safetensors(file, fmt::format("__metadata__ '{}' is not a text", key));
       header.metadata[key] = value.get<std::string>();
     }
   }
@@ -140,29 +144,31 @@ SafetensorsHeader parse_safetensors_header(std::string_view bytes, const fs::pat
   size_t covered = data;
   for (const auto* tensor : order) {
     if (tensor->second.begin != covered)
-      bad_file(file, fmt::format("tensor '{}' begins at byte {} of the data, where {} was expected: {}", tensor->first,
-                                 tensor->second.begin - data, covered - data,
-                                 tensor->second.begin < covered ? "tensors overlap" : "there is a gap before it"));
+      bad_safetensors(file,
+                      fmt::format("tensor '{}' begins at byte {} of the data, where {} was expected: {}", tensor->first,
+                                  tensor->second.begin - data, covered - data,
+                                  tensor->second.begin < covered ? "tensors overlap" : "there is a gap before it"));
     covered = tensor->second.end;
   }
   if (covered != bytes.size())
-    bad_file(file,
-             fmt::format("has {} bytes after the last tensor; copy or download it again", bytes.size() - covered));
+    bad_safetensors(
+        file, fmt::format("has {} bytes after the last tensor; copy or download it again", bytes.size() - covered));
   return header;
 }
 
 std::map<std::string, std::string> parse_safetensors_index(std::string_view text, const fs::path& index) {
-  const json root = parse_json(text, index, "index");
+  const json root = parse_flat_json(text, index, "index");
   if (!root.is_object() || !root.contains("weight_map") || !root["weight_map"].is_object() ||
       root["weight_map"].empty())
-    bad_file(index, "has no weight_map with tensor names");
+    bad_safetensors(index, "has no weight_map with tensor names");
   std::map<std::string, std::string> shards;
   for (const auto& [name, shard] : root["weight_map"].items()) {
-    if (!shard.is_string()) bad_file(index, fmt::format("the shard of tensor '{}' is not a file name", name));
+    if (!shard.is_string()) bad_safetensors(index, fmt::format("the shard of tensor '{}' is not a file name", name));
     const fs::path file = shard.get<std::string>();
     if (file.empty() || file != file.filename() || file == "." || file == "..")
-      bad_file(index, fmt::format("the shard of tensor '{}' is '{}', expected the name of a file in the same folder",
-                                  name, file.string()));
+      bad_safetensors(
+          index, fmt::format("the shard of tensor '{}' is '{}', expected the name of a file in the same folder", name,
+                             file.string()));
     shards[name] = file.string();
   }
   return shards;

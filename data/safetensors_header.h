@@ -27,6 +27,9 @@ struct SafetensorsHeader {
   std::map<std::string, std::string> metadata;
 };
 
+// Throws BadInput: "FILE: message".
+[[noreturn]] void bad_safetensors(const std::filesystem::path& file, const std::string& message);
+
 // "F32", "BF16", …; throws Failure for a dtype the format (or this program) has no name for.
 std::string_view safetensors_dtype_name(at::ScalarType type);
 

@@ -40,7 +40,7 @@ std::vector<fs::path> files_of(const fs::path& root, const fs::path& pattern) {
   return files;
 }
 
-json parse_json(std::string_view text, const std::string& where) {
+json parse_task_json(std::string_view text, const std::string& where) {
   try {
     return json::parse(text, unique_keys([&](const std::string& key) {
                          fail(where, fmt::format("has the field \"{}\" twice", key));
@@ -58,14 +58,14 @@ void read_jsonl(std::string_view text, const fs::path& file, F&& add) {
     const size_t end = std::min(text.find('\n', begin), text.size());
     const std::string_view written = text.substr(begin, end - begin);
     if (written.find_first_not_of(" \t\r") != std::string_view::npos)
-      add(parse_json(written, fmt::format("{}:{}", file.string(), line)), line);
+      add(parse_task_json(written, fmt::format("{}:{}", file.string(), line)), line);
     begin = end + 1;
   }
 }
 
 template <class F>
 void read_json(std::string_view text, const std::string& path, const fs::path& file, F&& add) {
-  json root = parse_json(text, file.string());
+  json root = parse_task_json(text, file.string());
   const json* list = path.empty() ? &root : find_field(root, path);
   if (list == nullptr || !list->is_array())
     fail(file.string(), path.empty() ? "is no list; name the path to it with data.records"

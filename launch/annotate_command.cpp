@@ -17,7 +17,7 @@
 namespace spt {
 namespace {
 
-struct Options {
+struct AnnotateArguments {
   AnnotateConfig config;
   std::string annotator = "role_prompt";
   EndpointOptions endpoint;
@@ -30,7 +30,7 @@ void print_row(const char* name, int64_t value) {
   fmt::print("  {:<26}{:>12}\n", name, value);
 }
 
-void print_table(const Options& options, const Annotation& annotation) {
+void print_table(const AnnotateArguments& options, const Annotation& annotation) {
   const AnnotateStatistics& s = annotation.statistics();
   fmt::print("{}\n", options.config.out.string());
   print_row("records", s.records);
@@ -53,7 +53,7 @@ void print_table(const Options& options, const Annotation& annotation) {
 }
 
 // The end of either way to ask: done, or stopped on request.
-ExitStatus conclude(const Options& options, Annotation& annotation) {
+ExitStatus conclude(const AnnotateArguments& options, Annotation& annotation) {
   annotation.sync();
   if (!annotation.is_done()) {
     spdlog::warn("stopped on request: {} of {} records are done; start the same command again to go on",
@@ -65,7 +65,7 @@ ExitStatus conclude(const Options& options, Annotation& annotation) {
   return ExitStatus::kDone;
 }
 
-int dry_run(const Options& options, const Annotator& annotator) {
+int dry_run(const AnnotateArguments& options, const Annotator& annotator) {
   constexpr int64_t kShown = 3;  // unless --limit says how many are of interest
   Annotation annotation(options.config, annotator);
   const AnnotateStatistics& s = annotation.statistics();
@@ -85,7 +85,7 @@ int dry_run(const Options& options, const Annotator& annotator) {
   return static_cast<int>(ExitStatus::kDone);
 }
 
-int annotate_by_endpoint(const Options& options, const Annotator& annotator) {
+int annotate_by_endpoint(const AnnotateArguments& options, const Annotator& annotator) {
   const ChatEndpoint endpoint = endpoint_with_key(options.endpoint, annotator.config().max_new_tokens);
   ChatClient client(endpoint);
   Annotation annotation(options.config, annotator);
@@ -103,7 +103,7 @@ int annotate_by_endpoint(const Options& options, const Annotator& annotator) {
   return static_cast<int>(conclude(options, annotation));
 }
 
-ExitStatus annotate_by_ranks(const Options& options, Runtime& runtime) {
+ExitStatus annotate_by_ranks(const AnnotateArguments& options, Runtime& runtime) {
   const Annotator annotator(options.annotator);
   const int64_t max_new_tokens = annotator.config().max_new_tokens;
   install_stop_handlers();
@@ -129,7 +129,7 @@ ExitStatus annotate_by_ranks(const Options& options, Runtime& runtime) {
   return conclude(options, annotation);
 }
 
-int annotate_by_field(const Options& options) {
+int annotate_by_field(const AnnotateArguments& options) {
   if (!options.config.report.empty()) throw BadInput("--report is for roles that a model writes, not for --role-from");
   const AnnotateConfig& config = options.config;
   const RoleFromStatistics s = write_roles_from(
@@ -147,13 +147,13 @@ int annotate_by_field(const Options& options) {
   return static_cast<int>(ExitStatus::kDone);
 }
 
-int run_alone(Options& options) {
+int run_alone(AnnotateArguments& options) {
   if (options.dry_run) return dry_run(options, Annotator(options.annotator));
   if (!options.role_from.empty()) return annotate_by_field(options);
   return annotate_by_endpoint(options, Annotator(options.annotator));
 }
 
-int run(Options& options, int argc, char** argv) {
+int run(AnnotateArguments& options, int argc, char** argv) {
   const bool by_endpoint = !options.endpoint.endpoint.url.empty(), by_checkpoint = !options.checkpoint.folder.empty(),
              by_field = !options.role_from.empty();
   if (by_endpoint + by_checkpoint + by_field > 1 || (by_endpoint + by_checkpoint + by_field == 0 && !options.dry_run))
@@ -175,7 +175,7 @@ int run(Options& options, int argc, char** argv) {
 }  // namespace
 
 void add_annotate(CLI::App& app, Action& action) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<AnnotateArguments>();
   CLI::App* command = app.add_subcommand("annotate", "writes a role prompt for each record");
   command->add_option("input", options->config.input, "records, JSON lines (IN.jsonl)")->required();
   command->add_option("--out", options->config.out, "the records with their roles (OUT.jsonl)");

@@ -13,14 +13,14 @@
 namespace spt {
 namespace {
 
-struct Options {
+struct CompareArguments {
   std::vector<std::filesystem::path> folders, baseline;
   CompareOptions compare;
   bool json = false, tsv = false, latex = false;
 };
 
 // The two sides from the folders as they were given.
-void set_sides(Options& options) {
+void set_sides(CompareArguments& options) {
   const size_t given = options.folders.size();
   if (options.baseline.empty()) {
     if (given != 2)
@@ -41,7 +41,7 @@ void set_sides(Options& options) {
   options.compare.b = options.baseline;
 }
 
-int run(Options& options) {
+int run(CompareArguments& options) {
   set_sides(options);
   const Comparison comparison = with_printable_errors([&] { return compare(options.compare); });
   std::string text;
@@ -61,7 +61,7 @@ int run(Options& options) {
 
 void add_compare(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("compare", "compares evaluations of two models, or of several seeds of both");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CompareArguments>();
   Resampling& resampling = options->compare.resampling;
   command->add_option("FOLDER", options->folders, "evaluation folders (spt eval's run.dir): A and B, or all seeds of A")
       ->required();

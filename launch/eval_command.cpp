@@ -12,13 +12,13 @@
 namespace spt {
 namespace {
 
-struct Options {
+struct EvalArguments {
   std::string config;
   std::vector<std::string> overrides;
   int64_t show = 0;
 };
 
-int run(const Options& options, int argc, char** argv) {
+int run(const EvalArguments& options, int argc, char** argv) {
   if (options.show < 0) throw BadInput(fmt::format("--show is {}, must be at least 1", options.show));
   install_stop_handlers();  // from here on a signal asks for a stop
   return run_distributed(argc, argv, [&](Runtime& runtime) {
@@ -34,7 +34,7 @@ int run(const Options& options, int argc, char** argv) {
 }  // namespace
 
 void add_eval(CLI::App& app, Action& action) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<EvalArguments>();
   CLI::App* command = app.add_subcommand("eval", "measures a model on benchmarks, held-out loss and open questions");
   command->add_option("CONFIG", options->config, "YAML file")->required();
   command->add_option("key=value", options->overrides, "values that take the place of the file's");

@@ -22,7 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-struct Options {
+struct GenerateArguments {
   fs::path model, input, out;
   std::vector<std::string> prompts;
   std::string chat_template;
@@ -38,7 +38,7 @@ struct Question {
 
 class GenerateJob {
  public:
-  GenerateJob(const Options& options, Runtime& runtime)
+  GenerateJob(const GenerateArguments& options, Runtime& runtime)
       : options_(options),
         runtime_(runtime),
         chat_((check_options(), runtime), options.model, "--model", options.overrides) {
@@ -165,7 +165,7 @@ class GenerateJob {
     }
   }
 
-  const Options& options_;
+  const GenerateArguments& options_;
   Runtime& runtime_;
   ChatModel chat_;
   std::optional<ChatTemplate> template_;  // none with --template none
@@ -176,7 +176,7 @@ class GenerateJob {
 }  // namespace
 
 void add_generate(CLI::App& app, Action& action) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<GenerateArguments>();
   CLI::App* command =
       app.add_subcommand("generate", "answers questions; shows the self-written role apart from the answer");
   command->add_option("--model", options->model, "Hugging Face folder, e.g. a checkpoint's hf/")->required();

@@ -29,7 +29,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-struct Options {
+struct JudgeArguments {
   JudgingOptions judging;
   std::string judge;  // empty: lima, or that of the record
   fs::path out, replay;
@@ -57,7 +57,7 @@ std::string slug(const std::string& text) {
 }
 
 // In A, so that a report of A finds it; by B's path as seen from A, which is the same wherever the study lies.
-fs::path folder_for(const Options& options, const Judge& judge, const std::string& model) {
+fs::path folder_for(const JudgeArguments& options, const Judge& judge, const std::string& model) {
   if (!options.out.empty()) return options.out;
   const fs::path b = fs::canonical(options.judging.b).lexically_relative(fs::canonical(options.judging.a));
   std::string name = slug(b.string()) + "-" + slug(model);
@@ -66,7 +66,7 @@ fs::path folder_for(const Options& options, const Judge& judge, const std::strin
   return options.judging.a / "judge" / name;
 }
 
-std::string text_of(const ordered_json& json) {
+std::string ascii_of(const ordered_json& json) {
   // ASCII only: nothing in a name can speak to a terminal.
   return json.dump(2, ' ', true, ordered_json::error_handler_t::replace) + "\n";
 }
@@ -101,14 +101,14 @@ void write_judgement(const fs::path& folder, const ordered_json& judged) {
   ordered_json whole = judged;
   for (const auto& [task, facts] : earlier.items())
     if (!whole["tasks"].contains(task)) whole["tasks"][task] = facts;
-  const std::string text = text_of(whole);
+  const std::string text = ascii_of(whole);
   std::error_code error;
   if (!fs::exists(file, error) || read_file(file) != text) write_durable(file, text);
 }
 
-void print(const Options& options, const Judging& judging, const Judgement& judgement) {
+void print(const JudgeArguments& options, const Judging& judging, const Judgement& judgement) {
   if (options.json)
-    fmt::print("{}", text_of(judgement_json(judging, judgement)));
+    fmt::print("{}", ascii_of(judgement_json(judging, judgement)));
   else if (options.tsv)
     fmt::print("{}", judgement_tsv(judging, judgement));
   else if (options.latex)
@@ -124,7 +124,7 @@ int64_t unanswered_pairs(const Judgement& judgement) {
 }
 
 // The end of either way to ask: done, or stopped on request.
-ExitStatus conclude(const Options& options, const fs::path& folder, Judging& judging) {
+ExitStatus conclude(const JudgeArguments& options, const fs::path& folder, Judging& judging) {
   if (!judging.is_done()) {
     judging.sync();
     spdlog::warn("stopped on request: {} of {} calls are done; start the same command again to go on",
@@ -142,7 +142,7 @@ ExitStatus conclude(const Options& options, const fs::path& folder, Judging& jud
   return ExitStatus::kDone;
 }
 
-int dry_run(const Options& options, const Judge& judge) {
+int dry_run(const JudgeArguments& options, const Judge& judge) {
   constexpr int64_t kShown = 2;  // a pair in both orders
   Judging judging(options.judging, judge);
   const int64_t most = options.judging.limit > 0 ? judging.calls() : kShown;
@@ -164,7 +164,7 @@ std::string without_query(const std::string& url) {
   return url.substr(0, url.find_first_of("?#"));
 }
 
-int judge_by_endpoint(const Options& options, const Judge& judge) {
+int judge_by_endpoint(const JudgeArguments& options, const Judge& judge) {
   const ChatEndpoint endpoint = endpoint_with_key(options.endpoint, judge.config().max_new_tokens);
   const JudgeModel model{endpoint.model, endpoint.extra, without_query(endpoint.url), false};
   Judging judging(options.judging, judge);
@@ -184,7 +184,7 @@ int judge_by_endpoint(const Options& options, const Judge& judge) {
   return static_cast<int>(conclude(options, folder, judging));
 }
 
-ExitStatus judge_by_ranks(const Options& options, const Judge& judge, Runtime& runtime) {
+ExitStatus judge_by_ranks(const JudgeArguments& options, const Judge& judge, Runtime& runtime) {
   const int64_t max_new_tokens = judge.config().max_new_tokens;
   if (runtime.rank() != 0) {
     answer_by_checkpoint(runtime, options.checkpoint, max_new_tokens, nullptr);
@@ -209,7 +209,7 @@ ExitStatus judge_by_ranks(const Options& options, const Judge& judge, Runtime& r
   return conclude(options, folder, judging);
 }
 
-int replay(const Options& options) {
+int replay(const JudgeArguments& options) {
   const RecordHeader header = read_record_header(options.replay);
   const Judge judge = Judge::load(options.judge.empty() ? header.judge : options.judge);
   JudgingOptions of_record = options.judging;
@@ -223,13 +223,13 @@ int replay(const Options& options) {
   return static_cast<int>(ExitStatus::kDone);
 }
 
-int run_alone(const Options& options) {
+int run_alone(const JudgeArguments& options) {
   if (!options.replay.empty()) return replay(options);
   const Judge judge = Judge::load(options.judge.empty() ? "lima" : options.judge);
   return options.dry_run ? dry_run(options, judge) : judge_by_endpoint(options, judge);
 }
 
-void check(const Options& options) {
+void check(const JudgeArguments& options) {
   const int ways =
       !options.endpoint.endpoint.url.empty() + !options.checkpoint.folder.empty() + !options.replay.empty();
   if (ways > 1 || (ways == 0 && !options.dry_run))
@@ -246,7 +246,7 @@ void check(const Options& options) {
   check_prices(options.endpoint.prices);
 }
 
-int run(const Options& options, int argc, char** argv) {
+int run(const JudgeArguments& options, int argc, char** argv) {
   check(options);
   if (options.checkpoint.folder.empty() || options.dry_run)
     return run_on_one_rank(argc, argv,
@@ -264,7 +264,7 @@ int run(const Options& options, int argc, char** argv) {
 }  // namespace
 
 void add_judge(CLI::App& app, Action& action) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<JudgeArguments>();
   CLI::App* command = app.add_subcommand("judge", "lets a model judge the answers of two evaluations in pairs");
   command->add_option("A", options->judging.a, "evaluation folder (spt eval's run.dir)")->required();
   command->add_option("B", options->judging.b, "the other one, of the same questions")->required();

@@ -19,7 +19,7 @@
 namespace spt {
 namespace {
 
-struct Options {
+struct PrepareArguments {
   PrepareConfig config;
   std::filesystem::path tokenizer;
   std::string chat_template = "spt";
@@ -46,7 +46,7 @@ void print_table(const PrepareConfig& config, const PrepareStatistics& s) {
   if (config.selection.valid) row("held out", s.valid_examples);
 }
 
-void report(const Options& options) {
+void report(const PrepareArguments& options) {
   const PrepareConfig& config = options.config;
   check_output(options.duplicates, "--duplicates", {config.out, config.valid_out});
   const DuplicatesStatistics found =
@@ -82,7 +82,7 @@ int64_t model_tokens(const std::filesystem::path& folder) {
   return value.is_number_integer() ? std::max<int64_t>(0, value.get<int64_t>()) : 0;
 }
 
-int run(Options& options) {
+int run(PrepareArguments& options) {
   PrepareConfig& config = options.config;
   config.arm = parse_choice<Arm>("--arm", options.arm);
   config.format = parse_choice<RecordFormat>("--format", options.format);
@@ -112,7 +112,7 @@ int run(Options& options) {
 
 void add_prepare(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("prepare", "conversations → token ids and mask of trained tokens, in HDF5");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PrepareArguments>();
   command->add_option("inputs", options->config.inputs, "records, JSON lines (IN.jsonl…)")->required();
   command->add_option("--tokenizer", options->tokenizer, "folder with tokenizer.json or tokenizer.model")->required();
   command->add_option("--out", options->config.out, "the corpus to write (OUT.h5)")->required();

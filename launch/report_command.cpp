@@ -20,14 +20,14 @@
 namespace spt {
 namespace {
 
-struct Options {
+struct ReportArguments {
   ReportOptions report;
   std::filesystem::path out;
   std::optional<int64_t> samples;
   bool force = false;
 };
 
-int run(const Options& options) {
+int run(const ReportArguments& options) {
   check_report_folder(options.out, options.force);
   PageOptions page;
   page.plotly = read_plotly();  // before the minutes that a large evaluation takes
@@ -57,7 +57,7 @@ int run(const Options& options) {
 
 void add_report(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("report", "one HTML page of runs and their evaluations, which works offline");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ReportArguments>();
   ReportOptions& report = options->report;
   command
       ->add_option("RUN", report.runs,

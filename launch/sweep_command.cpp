@@ -22,7 +22,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Options {
+struct SweepArguments {
   fs::path file;
   std::vector<std::string> overrides;
   bool list = false, dry_run = false;
@@ -58,7 +58,7 @@ void print_commands(const SweepConfig& config, const SweepState& state) {
              points_at_a_time(config), config.ranks, config.threads);
 }
 
-int run_all(const Options& options, const SweepConfig& config, SweepState& state,
+int run_all(const SweepArguments& options, const SweepConfig& config, SweepState& state,
             const std::vector<std::string>& argv) {
   require_writable_below(config.dir, "dir");
   std::error_code error;
@@ -85,7 +85,7 @@ int run_all(const Options& options, const SweepConfig& config, SweepState& state
   return static_cast<int>(status);
 }
 
-int run(const Options& options, int argc, char** argv) {
+int run(const SweepArguments& options, int argc, char** argv) {
   if (started_by_launcher())
     throw BadInput("this starts an mpirun a point: start it without mpirun or srun (ranks: N in the file is theirs)");
   const SweepConfig config = load_sweep_config(options.file, options.overrides);
@@ -107,7 +107,7 @@ int run(const Options& options, int argc, char** argv) {
 }  // namespace
 
 void add_sweep(CLI::App& app, Action& action) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<SweepArguments>();
   CLI::App* command = app.add_subcommand("sweep", "trains and evaluates every point of a grid, several at a time");
   command->add_option("SWEEP", options->file, "YAML file")->required();
   command->add_option("key=value", options->overrides, "values that take the place of the file's");

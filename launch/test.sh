@@ -47,7 +47,7 @@ leave_out() { printf '%s\t%s\tleft out\t0\t%s\n' "$1" "$2" "$3" >>"$results/part
 configure() {  # configure FOLDER ARGUMENT…
   local folder=$1
   shift
-  cmake -S . -B "$folder" -G Ninja -DSPT_TORCH_DIR="$deps/torch/torch" -DSPT_PLOTLY="$deps/plotly/plotly.min.js" \
+  cmake -S . -B "$folder" -G Ninja -DCMAKE_UNITY_BUILD=ON -DSPT_TORCH_DIR="$deps/torch/torch" -DSPT_PLOTLY="$deps/plotly/plotly.min.js" \
     -DSPT_PEER_PYTHON="$deps/peer/bin/python" -DSPT_BROWSER_PYTHON="$deps/browser/bin/python" "$@"
 }
 tests() {  # tests NAME FOLDER CTEST-ARGUMENT…

@@ -12,13 +12,13 @@
 namespace spt {
 namespace {
 
-struct Options {
+struct TrainArguments {
   std::string config;
   std::vector<std::string> overrides;
   bool check = false;
 };
 
-int run(const Options& options, int argc, char** argv) {
+int run(const TrainArguments& options, int argc, char** argv) {
   install_stop_handlers();  // from here on a signal asks for a stop
   return run_distributed(argc, argv, [&](Runtime& runtime) {
     RunConfig config = load_run_config(options.config, options.overrides);
@@ -32,7 +32,7 @@ int run(const Options& options, int argc, char** argv) {
 }  // namespace
 
 void add_train(CLI::App& app, Action& action) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<TrainArguments>();
   CLI::App* command = app.add_subcommand("train", "full-parameter fine-tuning, on any number of ranks");
   command->add_option("CONFIG", options->config, "YAML file")->required();
   command->add_option("key=value", options->overrides, "values that take the place of the file's");

@@ -114,15 +114,15 @@ Lines reindented(Lines body, const std::string& indent) {
   return body;
 }
 
-struct Prompt {
+struct PromptParts {
   std::string above;   // imports and helpers
   std::string indent;  // of the function's body
 };
 
-Prompt parts(const std::string& prompt, const std::string& entry_point) {
+PromptParts parts(const std::string& prompt, const std::string& entry_point) {
   const Lines lines = lines_of(prompt);
   const auto function = definition(lines, entry_point);
-  Prompt found;
+  PromptParts found;
   found.above = joined({lines.begin(), function});
   const auto inside = std::find_if(function == lines.end() ? function : function + 1, lines.end(),
                                    [](const std::string& line) { return indentation(line) > 0 && !blank(line); });
@@ -156,7 +156,7 @@ std::string to_string(CodeRule rule) {
 std::optional<ExtractedCode> extract_code(const std::string& answer, const std::string& prompt,
                                           const std::string& entry_point) {
   const Lines lines = lines_of(answer);
-  const Prompt given = parts(prompt, entry_point);
+  const PromptParts given = parts(prompt, entry_point);
   const auto function = [&](CodeRule rule, const Lines& found) {
     return ExtractedCode{rule, with_function(given.above, found)};
   };
