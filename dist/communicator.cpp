@@ -1,10 +1,11 @@
 #include "dist/communicator.h"
 
-#include <chrono>
+#include <utility>
 
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <c10/util/Exception.h>
 
+#include "base/add_seconds.h"
 #include "dist/watchdog.h"
 
 namespace spt {
@@ -24,20 +25,6 @@ bool is_own_block_or_apart(const at::Tensor& part, const at::Tensor& whole, int 
   return part_begin == whole_begin + rank * part_bytes || part_begin + part_bytes <= whole_begin ||
          whole_begin + whole_bytes <= part_begin;
 }
-
-using Clock = std::chrono::steady_clock;
-
-class Waiting {
- public:
-  explicit Waiting(double& seconds) : seconds_(seconds) {}
-  ~Waiting() { seconds_ += std::chrono::duration<double>(Clock::now() - begin_).count(); }
-  Waiting(const Waiting&) = delete;
-  Waiting& operator=(const Waiting&) = delete;
-
- private:
-  double& seconds_;
-  Clock::time_point begin_ = Clock::now();
-};
 
 }  // namespace
 
@@ -74,7 +61,7 @@ void Communicator::all_reduce(at::Tensor x, Reduce op) {
   if (size_ == 1 || x.numel() == 0) return;
   const OutsideAutograd guard;
   const WatchedCall watched("all_reduce");
-  const Waiting waiting(seconds_);
+  const AddSeconds waiting(seconds_);
   do_all_reduce(x, op);
 }
 
@@ -87,7 +74,7 @@ void Communicator::reduce_scatter(at::Tensor out, const at::Tensor& in) {
     return;
   }
   const WatchedCall watched("reduce_scatter");
-  const Waiting waiting(seconds_);
+  const AddSeconds waiting(seconds_);
   do_reduce_scatter(out, in);
 }
 
@@ -100,8 +87,44 @@ void Communicator::all_gather(at::Tensor out, const at::Tensor& in) {
     return;
   }
   const WatchedCall watched("all_gather");
-  const Waiting waiting(seconds_);
+  const AddSeconds waiting(seconds_);
   do_all_gather(out, in);
+}
+
+Begun Communicator::begin_reduce_scatter(at::Tensor out, const at::Tensor& in) {
+  if (size_ == 1 || in.numel() == 0) {
+    reduce_scatter(out, in);
+    return {};
+  }
+  check_whole_and_part(in, out, "reduce_scatter");
+  const OutsideAutograd guard;
+  const WatchedCall watched("reduce_scatter");
+  const AddSeconds waiting(seconds_);
+  auto work = start_reduce_scatter(out, in);
+  return work ? Begun(std::move(work), "reduce_scatter", seconds_) : Begun();
+}
+
+Begun Communicator::begin_all_gather(at::Tensor out, const at::Tensor& in) {
+  if (size_ == 1 || out.numel() == 0) {
+    all_gather(out, in);
+    return {};
+  }
+  check_whole_and_part(out, in, "all_gather");
+  const OutsideAutograd guard;
+  const WatchedCall watched("all_gather");
+  const AddSeconds waiting(seconds_);
+  auto work = start_all_gather(out, in);
+  return work ? Begun(std::move(work), "all_gather", seconds_) : Begun();
+}
+
+std::unique_ptr<Begun::Work> Communicator::start_reduce_scatter(at::Tensor& out, const at::Tensor& in) {
+  do_reduce_scatter(out, in);
+  return nullptr;
+}
+
+std::unique_ptr<Begun::Work> Communicator::start_all_gather(at::Tensor& out, const at::Tensor& in) {
+  do_all_gather(out, in);
+  return nullptr;
 }
 
 void Communicator::broadcast(at::Tensor x, int root) {
@@ -110,14 +133,14 @@ void Communicator::broadcast(at::Tensor x, int root) {
   if (size_ == 1 || x.numel() == 0) return;
   const OutsideAutograd guard;
   const WatchedCall watched("broadcast");
-  const Waiting waiting(seconds_);
+  const AddSeconds waiting(seconds_);
   do_broadcast(x, root);
 }
 
 void Communicator::barrier() {
   if (size_ == 1) return;
   const WatchedCall watched("barrier");
-  const Waiting waiting(seconds_);
+  const AddSeconds waiting(seconds_);
   do_barrier();
 }
 

@@ -12,6 +12,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "dist/begun.h"
+
 namespace spt {
 
 enum class Reduce { kSum, kMax };
@@ -36,6 +38,11 @@ class Communicator {
   void reduce_scatter(at::Tensor out, const at::Tensor& in);
   // out = the ranks' `in` one after another; out.numel() == size() * in.numel(). `in` may be out's own block.
   void all_gather(at::Tensor out, const at::Tensor& in);
+  // The same two, that go on while this rank computes: both tensors are theirs until they are finished. All ranks begin
+  // them in the same order among all their calls, and finish those of reduce_scatter in the same order as well. Done
+  // when they return where the device works on its own, or nothing else is made of them.
+  [[nodiscard]] Begun begin_reduce_scatter(at::Tensor out, const at::Tensor& in);
+  [[nodiscard]] Begun begin_all_gather(at::Tensor out, const at::Tensor& in);
   void broadcast(at::Tensor x, int root);
   void barrier();
   // Collective: the ranks that gave the same colour form a group, ordered by key.
@@ -50,6 +57,9 @@ class Communicator {
   virtual void do_all_gather(at::Tensor& out, const at::Tensor& in) = 0;
   virtual void do_broadcast(at::Tensor& x, int root) = 0;
   virtual void do_barrier() = 0;
+  // Null: done.
+  virtual std::unique_ptr<Begun::Work> start_reduce_scatter(at::Tensor& out, const at::Tensor& in);
+  virtual std::unique_ptr<Begun::Work> start_all_gather(at::Tensor& out, const at::Tensor& in);
 
   void check(const at::Tensor& x, const char* operation) const;
   void check_whole_and_part(const at::Tensor& whole, const at::Tensor& part, const char* operation) const;

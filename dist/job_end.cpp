@@ -42,18 +42,22 @@ JobEnd::~JobEnd() {
   MPI_Comm_free(&comm_);
 }
 
-void JobEnd::wait(std::span<MPI_Request> requests) {
+bool JobEnd::test(std::span<MPI_Request> requests) {
   std::vector<MPI_Status> statuses(requests.size());
+  int done = 0;
+  const int code = MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, statuses.data());
+  if (code == MPI_ERR_IN_STATUS)
+    for (const MPI_Status& status : statuses)
+      if (status.MPI_ERROR != MPI_ERR_PENDING) check_mpi(status.MPI_ERROR, "communication");
+  check_mpi(code, "MPI_Testall");
+  return done != 0;
+}
+
+void JobEnd::wait(std::span<MPI_Request> requests) {
   const auto start = Clock::now();
   bool spinning = true;
   for (unsigned looks = 1;; ++looks) {
-    int done = 0;
-    const int code = MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, statuses.data());
-    if (code == MPI_ERR_IN_STATUS)
-      for (const MPI_Status& status : statuses)
-        if (status.MPI_ERROR != MPI_ERR_PENDING) check_mpi(status.MPI_ERROR, "communication");
-    check_mpi(code, "MPI_Testall");
-    if (done != 0) return;
+    if (test(requests)) return;
     if (spinning && looks % 64 != 0) continue;
     look_for_notice();
     if (spinning) {

@@ -22,6 +22,8 @@ class JobEnd {
   JobEnd(const JobEnd&) = delete;
   JobEnd& operator=(const JobEnd&) = delete;
 
+  // Whether all requests are complete. Throws Failure where one failed.
+  static bool test(std::span<MPI_Request> requests);
   // Blocks until all requests are complete; ends this process with the failing rank's status if one fails meanwhile.
   void wait(std::span<MPI_Request> requests);
   void wait(MPI_Request request) { wait(std::span(&request, 1)); }

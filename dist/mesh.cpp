@@ -1,6 +1,7 @@
 #include "dist/mesh.h"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 
 #include <c10/util/Exception.h>
@@ -64,6 +65,20 @@ std::vector<MeshPlace> mesh_places(const std::vector<std::string>& hosts, const 
   return places;
 }
 
+bool overlaps(const std::vector<std::string>& hosts, const std::vector<MeshPlace>& places, const MeshConfig& config,
+              at::Device device) {
+  if (config.overlap == CommOverlap::kOn && !device.is_cpu())
+    throw BadInput("mesh.overlap is on, which is for CPU ranks only; use auto");
+  if (!device.is_cpu() || config.overlap == CommOverlap::kOff) return false;
+  // Ranks of one host share its cores and its memory: what moves the data takes it from computing.
+  std::map<int, std::string> first_host;  // of the group of this tp_rank
+  for (size_t rank = 0; rank < places.size(); ++rank) {
+    const auto [first, is_first] = first_host.try_emplace(places[rank].tp_rank, hosts[rank]);
+    if (!is_first && (config.overlap == CommOverlap::kOn || first->second != hosts[rank])) return true;
+  }
+  return false;
+}
+
 namespace {
 
 Communicator& connected_world(Runtime& runtime, Backend backend) {
@@ -77,13 +92,15 @@ Mesh::Mesh(Runtime& runtime, const MeshConfig& config)
     : hosts(runtime.hosts()),
       places(mesh_places(hosts, config)),
       place(places[static_cast<size_t>(runtime.rank())]),
+      overlap(overlaps(hosts, places, config, runtime.device())),
       world(connected_world(runtime, config.backend)),
       dp(world.split(place.tp_rank, place.dp_rank)),
       tp(world.split(place.dp_rank, place.tp_rank)) {}
 
 std::string Mesh::overview() const {
   constexpr int kGroups = 8, kMembers = 16;  // that are named
-  std::string text = fmt::format("mesh: dp {} × tp {}", dp->size(), tp->size());
+  std::string text =
+      fmt::format("mesh: dp {} × tp {}{}", dp->size(), tp->size(), overlap ? ", overlapped with computing" : "");
   const auto add = [&](const char* kind, int index, int MeshPlace::*coordinate) {
     text += fmt::format("\n[{} {}] ranks", kind, index);
     // By place: neighbours in the group are neighbours in the line.

@@ -1,14 +1,14 @@
-// Collectives of CPU tensors over MPI. Only bytes travel; sums are taken here, in rank order.
+// Collectives of CPU tensors over MPI.
 #pragma once
 
 #include <memory>
 #include <utility>
-#include <vector>
 
 #include <mpi.h>
 
 #include "dist/communicator.h"
 #include "dist/job_end.h"
+#include "dist/mpi_work.h"
 #include "dist/scratch.h"
 
 namespace spt {
@@ -35,20 +35,15 @@ class MpiCommunicator final : public Communicator {
   void do_broadcast(at::Tensor& x, int root) override;
   void do_barrier() override;
 
-  // What goes over the wire for one piece of my block, and where the ranks' parts of it will be.
-  struct Round;
-  Round start_round(const std::vector<at::Tensor>& blocks, int64_t begin, int64_t step, const at::Tensor& memory);
-  // Rank r reduces all ranks' `blocks[r]` (flat, any sizes); `out` is mine.
-  void reduce_blocks(const at::Tensor& out, const std::vector<at::Tensor>& blocks, Reduce op);
-  // Every rank sends its own block, and receives all others in place.
-  void gather_blocks(const std::vector<at::Tensor>& blocks);
-  void reduce_small(const at::Tensor& x, Reduce op);
-  at::Tensor scratch(int64_t numel, const at::Tensor& like);
+  std::unique_ptr<Begun::Work> start_reduce_scatter(at::Tensor& out, const at::Tensor& in) override;
+  std::unique_ptr<Begun::Work> start_all_gather(at::Tensor& out, const at::Tensor& in) override;
 
-  MPI_Comm comm_;
-  std::shared_ptr<JobEnd> job_end_;
-  Limits limits_;
-  at::Tensor scratch_;  // uint8, grows to what is needed
+  int next_tag();
+  void reduce_small(const at::Tensor& x, Reduce op);
+
+  MpiGroup group_;
+  Scratch scratch_;
+  int tag_ = 0;
 };
 
 }  // namespace spt

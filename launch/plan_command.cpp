@@ -1,10 +1,13 @@
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <optional>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/durable.h"
+#include "base/fields.h"
 #include "launch/commands.h"
 #include "launch/one_rank.h"
 #include "launch/options.h"
@@ -15,8 +18,8 @@
 namespace spt {
 namespace {
 
-struct Options {
-  std::string config, gpu;
+struct PlanArguments {
+  std::string config, gpu, save_machine;
   std::vector<std::string> overrides;
   int ranks = 1;
   std::optional<int64_t> examples, example_tokens;
@@ -93,19 +96,24 @@ std::string plan_text(const Plan& plan, const Machine& machine, const Planner& p
   return text;
 }
 
-std::optional<AssumedCorpus> assumed_corpus(const Options& options) {
+std::optional<AssumedCorpus> assumed_corpus(const PlanArguments& options) {
   if (options.examples.has_value() != options.example_tokens.has_value())
     throw BadInput("--examples N and --example-tokens L go together: a corpus that is not there yet");
   if (!options.examples) return std::nullopt;
   return AssumedCorpus{*options.examples, *options.example_tokens};
 }
 
-int run(const Options& options) {
+int run(const PlanArguments& options) {
   const std::optional<AssumedCorpus> assumed = assumed_corpus(options);
   if (options.ranks < 1) throw BadInput(fmt::format("--ranks is {}, must be at least 1", options.ranks));
   const RunConfig config = load_run_config(options.config, options.overrides);
   const Machine machine = options.gpu.empty() ? this_machine(options.ranks, scalar_type(config.model.dtype, at::kCPU))
                                               : load_machine(options.gpu);
+  if (!options.save_machine.empty()) {
+    if (std::filesystem::exists(options.save_machine))
+      throw BadInput(fmt::format("--save-machine {} is there already; choose another name", options.save_machine));
+    write_durable(options.save_machine, fmt::format("# {}\n{}", machine.name, dump_fields(machine)));
+  }
   const Planner planner(config, options.ranks, machine, assumed);
   const Plan plan = planner.plan();
   const std::vector<Proposal> proposals = planner.proposals();
@@ -117,18 +125,20 @@ int run(const Options& options) {
 }  // namespace
 
 void add_plan(CLI::App& app, Action& action) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<PlanArguments>();
   CLI::App* command = app.add_subcommand("plan", "memory and time that a training takes, before it is started");
   command->add_option("CONFIG", options->config, "YAML file of spt train")->required();
   command->add_option("key=value", options->overrides, "values that take the place of the file's");
   command->add_option("--ranks", options->ranks, "dp × tp, one a device")->capture_default_str();
   command->add_option("--gpu", options->gpu,
                       "a name in configs/machines, or a file [this machine's CPU, timed for a second]");
+  command->add_option("--save-machine", options->save_machine,
+                      "writes the machine that is reckoned with to a file: with another network, for --gpu");
   command->add_option("--examples", options->examples, "in place of data.train: so many examples");
   command->add_option("--example-tokens", options->example_tokens, "of so many tokens each, all trained");
   command->add_flag("--json", options->json, "as JSON, with all digits");
   command->footer(
-      "Needs model.path's config.json and the corpus; nothing is started or written.\n"
+      "Needs model.path's config.json and the corpus; nothing is started.\n"
       "Example: spt plan configs/llama2_7b_spt.yaml --ranks 8 --gpu h100-80");
   command->callback([options, &action] {
     action = [options](int argc, char** argv) {

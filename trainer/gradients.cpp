@@ -8,7 +8,8 @@
 
 namespace spt {
 
-Gradients::Gradients(const Parameters& parameters, Communicator& dp) : parameters_(parameters), dp_(dp) {
+Gradients::Gradients(const Parameters& parameters, Communicator& dp, bool overlap)
+    : parameters_(parameters), dp_(dp), overlap_(overlap), whole_begun_(parameters.buckets().size()) {
   int64_t longest = 0;
   for (size_t bucket = 0; bucket < parameters.buckets().size(); ++bucket) {
     const at::Tensor& whole = parameters.grads(bucket);
@@ -21,7 +22,8 @@ Gradients::Gradients(const Parameters& parameters, Communicator& dp) : parameter
       longest = std::max(longest, part);
     }
   }
-  if (longest > 0) received_ = at::empty({longest}, parameters.grads(0).options());
+  is_sharded_ = longest > 0;
+  if (is_sharded_) received_ = at::empty({longest}, parameters.grads(0).options());
 }
 
 int64_t Gradients::bytes(const Parameters& parameters, const Parameters::Memory& memory, int dp) {
@@ -36,27 +38,47 @@ int64_t Gradients::bytes(const Parameters& parameters, const Parameters::Memory&
 }
 
 void Gradients::bucket_complete(size_t bucket) {
-  if (!parameters_.keeps_gradients(bucket)) reduce(bucket);
+  if (!parameters_.keeps_gradients(bucket)) return reduce(bucket);
+  // Sharded, the pass before may have left one under way, in memory that this pass adds to from here on. Nor is there a
+  // pass that is the last for all ranks.
+  if (is_sharded_) return finish_reduction();
+  if (overlap_ && is_last_pass_) reduce(bucket);
 }
 
 void Gradients::skip_pass() {
-  for (size_t bucket = owned_.size(); bucket-- > 0;) bucket_complete(bucket);
+  for (size_t bucket = owned_.size(); bucket-- > 0;)
+    if (!parameters_.keeps_gradients(bucket)) reduce(bucket);
 }
 
 void Gradients::finish() {
-  for (size_t bucket = 0; bucket < owned_.size(); ++bucket)
-    if (parameters_.keeps_gradients(bucket)) dp_.reduce_scatter(owned_[bucket], parameters_.grads(bucket));
+  for (size_t bucket = whole_begun_; bucket-- > 0;)
+    if (parameters_.keeps_gradients(bucket)) reduce(bucket);
+  finish_reduction();
 }
 
 void Gradients::reduce(size_t bucket) {
-  at::Tensor whole = parameters_.grads(bucket);
-  const at::Tensor part = received_.narrow(0, 0, owned_[bucket].numel());
-  dp_.reduce_scatter(part, whole);
-  owned_[bucket].add_(part);
-  whole.zero_();  // the next block adds to the same memory
+  finish_reduction();
+  const bool keeps = parameters_.keeps_gradients(bucket);
+  const at::Tensor& owned = owned_[bucket];
+  reduction_ =
+      dp_.begin_reduce_scatter(keeps ? owned : received_.narrow(0, 0, owned.numel()), parameters_.grads(bucket));
+  reducing_ = bucket;
+  if (keeps) whole_begun_ = bucket;
+  if (!overlap_) finish_reduction();
+}
+
+void Gradients::finish_reduction() {
+  if (!reducing_) return;
+  const size_t bucket = *reducing_;
+  reduction_.finish();
+  reducing_.reset();
+  if (parameters_.keeps_gradients(bucket)) return;
+  owned_[bucket].add_(received_.narrow(0, 0, owned_[bucket].numel()));
+  at::Tensor(parameters_.grads(bucket)).zero_();  // another block adds to the same memory
 }
 
 void Gradients::clear() {
+  whole_begun_ = owned_.size();
   for (size_t bucket = 0; bucket < owned_.size(); ++bucket) {
     if (parameters_.keeps_gradients(bucket))
       at::Tensor(parameters_.grads(bucket)).zero_();

@@ -1,12 +1,16 @@
 // The gradients of one optimizer step, added up over backward passes and dp ranks, bucket by bucket.
 //
-// Whole (ZeRO stage 1): a rank keeps all gradients of its parameters, and they are reduced once, at the end of a step.
+// Whole (ZeRO stage 1): a rank keeps all gradients of its parameters, and they are reduced once a step.
 // Sharded (ZeRO stage 2, Rajbhandari et al., arXiv 1910.02054): a rank keeps what it owns of a block's gradients, in
-// fp32; they are reduced in every backward pass, as soon as the block's are complete, out of memory that all blocks
+// fp32; they are reduced in every backward pass, as soon as the block's are complete, out of memory that the blocks
 // share. Those of embedding, final norm and head stay whole: they come at both ends of a pass.
+//
+// With overlap a bucket's reduction goes on while the gradients of the next one are computed: in every pass where they
+// are sharded, in the step's last one where they are whole.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -18,14 +22,17 @@ namespace spt {
 
 class Gradients {
  public:
-  // Of allocated parameters; how they lie says which of the two it is. `dp` must outlive it.
-  Gradients(const Parameters& parameters, Communicator& dp);
+  // Of allocated parameters; how they lie says which of the two it is. `dp` must outlive it. REQUIRES: with `overlap`
+  // those that share memory have two rooms for it.
+  Gradients(const Parameters& parameters, Communicator& dp, bool overlap = false);
 
   // What the constructor takes on a rank of `dp`, for parameters declared but not allocated: bytes.
   static int64_t bytes(const Parameters& parameters, const Parameters::Memory& memory, int dp);
 
-  // Collective where sharded: a bucket's gradients of this backward pass are complete. The buckets of a pass come in
-  // the same order on every rank.
+  // Whether the backward pass that comes is this rank's last one of the step.
+  void begin_pass(bool is_last) { is_last_pass_ = is_last; }
+  // Collective where sharded, and with overlap in the last pass: a bucket's gradients of this backward pass are
+  // complete. The buckets of a pass come from the last to the first.
   void bucket_complete(size_t bucket);
   // Collective where sharded: takes part in the reductions of a backward pass that this rank does not make.
   void skip_pass();
@@ -38,11 +45,19 @@ class Gradients {
 
  private:
   void reduce(size_t bucket);
+  void finish_reduction();
 
   const Parameters& parameters_;
   Communicator& dp_;
+  bool overlap_;
+  bool is_sharded_ = false;
   std::vector<at::Tensor> owned_;  // by bucket; of a bucket that keeps its gradients a view of them
   at::Tensor received_;            // what is owned of one pass
+  bool is_last_pass_ = false;
+  size_t whole_begun_;  // of those that keep theirs, this bucket and the ones behind it are being reduced
+  // The one that goes on, if any, and its bucket.
+  Begun reduction_;
+  std::optional<size_t> reducing_;
 };
 
 }  // namespace spt

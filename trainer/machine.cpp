@@ -115,7 +115,7 @@ Machine this_machine(int ranks, at::ScalarType dtype) {
   at::set_num_threads(cores);
   Machine machine;
   machine.name = fmt::format("this machine ({} cores)", cores);
-  machine.is_cpu = true;
+  machine.device = DeviceKind::kCpu;
   machine.memory_gb = host_memory_gb() / ranks;
   machine.reserved_gb = std::min(0.3, machine.memory_gb);  // program, libraries, MPI
   machine.bf16_tflops = machine.fp32_tflops = product_tflops(dtype) / ranks;

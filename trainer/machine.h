@@ -2,14 +2,21 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
 namespace spt {
 
+enum class DeviceKind { kGpu, kCpu };
+inline std::vector<std::pair<std::string, DeviceKind>> enum_names(DeviceKind) {
+  return {{"gpu", DeviceKind::kGpu}, {"cpu", DeviceKind::kCpu}};
+}
+
 struct Machine {
   std::string name;
+  DeviceKind device = DeviceKind::kGpu;
   double memory_gb = 0;      // of a device; 10⁹ bytes
   double reserved_gb = 0;    // of it, for the driver's context, the libraries and the collectives' own buffers
   double bf16_tflops = 0;    // matrix products, dense, 10¹² operations a second
@@ -25,8 +32,11 @@ struct Machine {
   double host_link_gb_s = 0;    // between a device and its host, one way
   double host_memory_gb_s = 0;  // of the host's memory, a device's share
 
+  bool is_cpu() const { return device == DeviceKind::kCpu; }
+
   template <class F>
   void fields(F& f) {
+    f("device", device, "gpu, or cpu: a rank's share of a host's cores and memory");
     f("memory_gb", memory_gb, "memory of a device, 10^9 bytes");
     f("reserved_gb", reserved_gb, "of it, for context, libraries and the collectives' own buffers");
     f("bf16_tflops", bf16_tflops, "matrix products in bf16, dense");
@@ -43,8 +53,6 @@ struct Machine {
     f("host_memory_gb_s", host_memory_gb_s, "bandwidth of the host's memory, a device's share");
   }
   void validate(std::vector<std::string>& errors) const;
-
-  bool is_cpu = false;  // this one
 };
 
 // configs/machines/NAME.yaml, or a file. Throws BadInput.

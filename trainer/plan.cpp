@@ -54,6 +54,27 @@ class Ring {
   double bytes_per_second_ = 0, hops_seconds_ = 0;
 };
 
+// Seconds spent waiting for transfers that begin one after the other behind `compute` seconds each, once the transfer
+// before is through: gradients of blocks in a backward pass.
+double exposed_behind(const std::vector<double>& transfers, double compute) {
+  double computed = 0, transferred = 0;
+  for (const double seconds : transfers) {
+    computed = std::max(computed + compute, transferred);
+    transferred = computed + seconds;
+  }
+  return transferred - compute * static_cast<double>(transfers.size());
+}
+
+// Of transfers that are all begun, each needed in front of `compute` seconds: weights of blocks in a forward pass.
+double exposed_in_front(const std::vector<double>& transfers, double compute) {
+  double computed = 0, transferred = 0;
+  for (const double seconds : transfers) {
+    transferred += seconds;
+    computed = std::max(computed, transferred) + compute;
+  }
+  return computed - compute * static_cast<double>(transfers.size());
+}
+
 std::vector<std::string> hosts_by_rank(int ranks, const Machine& machine) {
   std::vector<std::string> hosts;
   for (int rank = 0; rank < ranks; ++rank) hosts.push_back(fmt::format("node {}", rank / machine.devices_per_node));
@@ -75,18 +96,22 @@ struct Planner::Run {
       : config(std::move(run_config)),
         tp(config.mesh.tp),
         dp(ranks / tp),
-        device(machine.is_cpu ? at::kCPU : at::kCUDA),
+        device(machine.is_cpu() ? at::kCPU : at::kCUDA),
         dtype(scalar_type(config.model.dtype, device)),
-        memory(model_memory(config, dtype, dp)),
+        hosts(hosts_by_rank(ranks, machine)),
+        overlap(overlaps(hosts, mesh_places(hosts, config.mesh), config.mesh, device)),
+        memory(model_memory(config, dtype, dp, overlap)),
         model(model_config, 0, tp),
         lengths(model.parameters().bucket_lengths(memory.parameters.multiple)),
         padded(std::accumulate(lengths.begin(), lengths.end(), int64_t{0})),
-        is_offloaded(config.optimizer.offload == Offload::kCpu && !machine.is_cpu) {}
+        is_offloaded(config.optimizer.offload == Offload::kCpu && !machine.is_cpu()) {}
 
   RunConfig config;
   int tp, dp;
   at::Device device;
   at::ScalarType dtype;
+  std::vector<std::string> hosts;
+  bool overlap;
   CausalLm::Memory memory;
   CausalLm model;
   std::vector<int64_t> lengths;  // of the buckets
@@ -217,63 +242,93 @@ double Planner::tp_seconds(const Run& run, const PassShape& pass) const {
   return times * ring.all_reduce(activations) + norms;
 }
 
-PlannedStep Planner::step_of(const Run& run) const {
-  PlannedStep planned;
-  const double tflops =
-      (run.dtype == at::kFloat ? machine_.fp32_tflops : machine_.bf16_tflops) * machine_.product_share;
-  const double grad_size = size_of(*run.memory.parameters.grad_dtype), size = size_of(run.dtype);
-  const Ring dp(machine_, run.dp, std::max(1, machine_.devices_per_node / run.tp));
-  double reduced_a_pass = 0, reduced_a_step = 0, gathered = 0;
-  for (size_t bucket = 0; bucket < run.lengths.size(); ++bucket) {
-    const auto length = static_cast<double>(run.lengths[bucket]);
-    const bool shared = run.memory.parameters.shares(run.model.parameters().is_transient(bucket));
-    (shared ? reduced_a_pass : reduced_a_step) += dp.half(grad_size * length);
-    gathered += dp.half(size * length);
-  }
-
-  double mean = 0, longest = 0, cut = 0, reduced = 0;
+Planner::Work Planner::work_of(const Run& run) const {
+  Work work;
   const Dealt& steps = dealt(run);
   for (const auto& ranks : steps) {
-    double sum = 0, most = 0, most_cut = 0;
+    double most_flops = 0, most_tp_seconds = 0;
     size_t most_passes = 0;
     for (const auto& passes : ranks) {
-      double flops = 0, seconds_cut = 0;
+      double flops = 0, seconds = 0;
       for (const Pass& pass : passes) {
-        flops += pass_flops(model_, run.tp, run.config.model.recompute, pass.shape, pass.pairs);
-        seconds_cut += tp_seconds(run, pass.shape);
-        planned.tokens += static_cast<double>(pass.shape.tokens);
+        const PassFlops of = pass_flops(model_, run.tp, run.config.model.recompute, pass.shape, pass.pairs);
+        flops += of.total();
+        work.forward += of.forward;
+        work.backward += of.backward;
+        seconds += tp_seconds(run, pass.shape);
+        work.tokens += static_cast<double>(pass.shape.tokens);
       }
-      sum += flops;
-      most = std::max(most, flops);
-      most_cut = std::max(most_cut, seconds_cut);
+      work.mean += flops / static_cast<double>(ranks.size());
+      most_flops = std::max(most_flops, flops);
+      most_tp_seconds = std::max(most_tp_seconds, seconds);
       most_passes = std::max(most_passes, passes.size());
+      work.passes += static_cast<double>(passes.size());
     }
-    planned.flops += sum * run.tp;
-    mean += sum / static_cast<double>(ranks.size());
-    longest += most;
-    cut += most_cut;
-    reduced += reduced_a_pass * static_cast<double>(most_passes) + reduced_a_step;
+    work.longest += most_flops;
+    work.tp_seconds += most_tp_seconds;
+    work.most_passes += static_cast<double>(most_passes);
   }
+  const double blocks = work.passes * static_cast<double>(model_.layers);
+  work.forward /= blocks;
+  work.backward /= blocks;
   const auto count = static_cast<double>(steps.size());
-  planned.tokens /= count;
-  planned.flops /= count;
-  const double products = mean / count / (tflops * 1e12);
-  const double uneven = (longest - mean) / count / (tflops * 1e12) / machine_.step_share;
+  for (double* sum : {&work.tokens, &work.mean, &work.longest, &work.tp_seconds, &work.passes, &work.most_passes})
+    *sum /= count;
+  return work;
+}
+
+Planner::DpSeconds Planner::dp_seconds(const Run& run, const Work& work, double flops_a_second) const {
+  const Ring dp(machine_, run.dp, std::max(1, machine_.devices_per_node / run.tp));
+  // In the order in which they go.
+  std::vector<double> reduced_a_pass, reduced_a_step, gathered;
+  for (size_t bucket = run.lengths.size(); bucket-- > 0;) {
+    const auto length = static_cast<double>(run.lengths[bucket]);
+    const bool shared = run.memory.parameters.shares(run.model.parameters().is_transient(bucket));
+    (shared ? reduced_a_pass : reduced_a_step).push_back(dp.half(size_of(*run.memory.parameters.grad_dtype) * length));
+    gathered.insert(gathered.begin(), dp.half(size_of(run.dtype) * length));
+  }
+  const auto all = [](const std::vector<double>& seconds) {
+    return std::accumulate(seconds.begin(), seconds.end(), 0.0);
+  };
+  if (!run.overlap) return {all(reduced_a_pass) * work.most_passes + all(reduced_a_step), all(gathered)};
+
+  // With the first bucket's, which nothing follows, kept for the end of a step.
+  const double backward = work.backward / flops_a_second, forward = work.forward / flops_a_second;
+  const double last = reduced_a_step.back();
+  reduced_a_step.pop_back();
+  const double reduced = reduced_a_pass.empty()
+                             ? exposed_behind(reduced_a_step, backward)
+                             : exposed_behind(reduced_a_pass, backward) * work.most_passes + all(reduced_a_step);
+  return {reduced + last, exposed_in_front(gathered, forward)};
+}
+
+PlannedStep Planner::step_of(const Run& run) const {
+  const Work work = work_of(run);
+  PlannedStep planned;
+  planned.tokens = work.tokens;
+  planned.flops = work.mean * run.dp * run.tp;
+  // Of products alone, and of a step's computing.
+  const double products_a_second =
+      1e12 * (run.dtype == at::kFloat ? machine_.fp32_tflops : machine_.bf16_tflops) * machine_.product_share;
+  const double flops_a_second = products_a_second * machine_.step_share;
+  const double products = work.mean / products_a_second;
+  const DpSeconds dp = dp_seconds(run, work, flops_a_second);
 
   // AdamW reads value, gradient and moments and writes value and moments; gradients are read for their norm and
   // cleared. Offloaded, an fp32 gradient and the value go out and the value comes back.
   const auto owned = static_cast<double>(run.owned());
+  const double grad_size = size_of(*run.memory.parameters.grad_dtype), size = size_of(run.dtype);
   const double updated = 28 * owned / ((run.is_offloaded ? machine_.host_memory_gb_s : machine_.memory_gb_s) * 1e9);
   const double cleared = 2 * grad_size * static_cast<double>(run.padded) / (machine_.memory_gb_s * 1e9);
   const double moved = run.is_offloaded ? (4 + 2 * size) * owned / (machine_.host_link_gb_s * 1e9) : 0;
   planned.seconds = {{"matrix products", products},
                      {"other computing", products * (1 / machine_.step_share - 1)},
-                     {"waiting for the rank with most", uneven},
-                     {"collectives of tp", cut / count},
-                     {"gradients over dp", reduced / count},
+                     {"waiting for the rank with most", (work.longest - work.mean) / flops_a_second},
+                     {"collectives of tp", work.tp_seconds},
+                     {"gradients over dp", dp.gradients},
                      {"optimizer", updated + cleared},
                      {"to the host and back", moved},
-                     {"weights over dp", gathered}};
+                     {"weights over dp", dp.weights}};
   return planned;
 }
 
@@ -318,7 +373,7 @@ std::vector<Proposal> Planner::proposals() const {
   for (int64_t tokens = config.train.micro_batch_tokens / 2; tokens >= 256; tokens /= 2)
     propose(true, fmt::format("train.micro_batch_tokens={}", tokens),
             [tokens](RunConfig& next) { next.train.micro_batch_tokens = tokens; });
-  propose(config.optimizer.offload == Offload::kNone && !machine_.is_cpu, "optimizer.offload=cpu",
+  propose(config.optimizer.offload == Offload::kNone && !machine_.is_cpu(), "optimizer.offload=cpu",
           [](RunConfig& next) { next.optimizer.offload = Offload::kCpu; });
   propose(config.optimizer.grad_dtype == GradDtype::kFp32, "optimizer.grad_dtype=bf16",
           [](RunConfig& next) { next.optimizer.grad_dtype = GradDtype::kBf16; });

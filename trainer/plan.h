@@ -3,7 +3,7 @@
 //
 // Memory is added up from what the nouns themselves publish (Parameters::bytes, Gradients::bytes,
 // ZeroAdamW::state_bytes, activation_bytes), for the largest micro-batch that the corpus can make. Time is a model:
-// operations and bytes over the machine's rates, nothing hidden behind anything else.
+// operations and bytes over the machine's rates, nothing hidden behind anything else but what mesh.overlap hides.
 #pragma once
 
 #include <cstdint>
@@ -78,6 +78,20 @@ class Planner {
   Pass pass_of(const std::vector<int64_t>& rows, const Run& run) const;
   std::vector<PassShape> largest(const Run& run) const;
   PlannedMemory memory_of(const Run& run) const;
+  // Means over the steps that were dealt; floating-point operations are of one rank.
+  struct Work {
+    double tokens = 0;                 // over all ranks
+    double mean = 0, longest = 0;      // operations: of a rank, and of the rank with most
+    double forward = 0, backward = 0;  // operations of one block in one pass
+    double passes = 0;                 // of all ranks
+    double most_passes = 0;            // of a rank
+    double tp_seconds = 0;             // in collectives of tp, of the rank with most
+  };
+  Work work_of(const Run& run) const;
+  struct DpSeconds {  // not hidden behind computing
+    double gradients, weights;
+  };
+  DpSeconds dp_seconds(const Run& run, const Work& work, double flops_a_second) const;
   PlannedStep step_of(const Run& run) const;
   double tp_seconds(const Run& run, const PassShape& pass) const;  // collectives of a pass
 

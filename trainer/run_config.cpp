@@ -92,11 +92,12 @@ RunConfig load_run_config(const std::filesystem::path& file, const std::vector<s
   return config;
 }
 
-CausalLm::Memory model_memory(const RunConfig& config, at::ScalarType dtype, int dp) {
+CausalLm::Memory model_memory(const RunConfig& config, at::ScalarType dtype, int dp, bool overlap) {
   // What a rank owns of a bucket begins on a full cache line.
   constexpr int64_t kMultiple = 64;
   const at::ScalarType grad_dtype = config.optimizer.grad_dtype == GradDtype::kFp32 ? at::kFloat : at::kBFloat16;
-  return {{dtype, grad_dtype, dp * kMultiple, config.optimizer.zero == ZeroStage::kGradients && dp > 1},
+  const bool is_sharded = config.optimizer.zero == ZeroStage::kGradients && dp > 1;
+  return {{dtype, grad_dtype, dp * kMultiple, is_sharded ? (overlap ? 2 : 1) : 0},
           config.model.recompute,
           config.model.sequence_parallel};
 }

@@ -146,8 +146,8 @@ RunConfig load_run_config(const std::filesystem::path& file, const std::vector<s
 // Whether a resumed run may have another value: what says where and how fast it is done.
 bool may_change_on_resume(const std::string& key);
 
-// A rank's memory of the model for training, on `dp` ranks.
-CausalLm::Memory model_memory(const RunConfig& config, at::ScalarType dtype, int dp);
+// A rank's memory of the model for training, on `dp` ranks that may communicate while they compute.
+CausalLm::Memory model_memory(const RunConfig& config, at::ScalarType dtype, int dp, bool overlap);
 
 // The keys in which a resumed run may not differ, with both values: "optimizer.lr: 1e-05 there, 2e-05 now".
 std::vector<std::string> differences(const RunConfig& there, const RunConfig& now);

@@ -155,6 +155,7 @@ ExitStatus Trainer::run() {
     ++done;
     bool stop = should_stop();
     const bool saves = stop || done == inputs_.total_steps || done % inputs_.save_every == 0;
+    if (saves) optimizer_->finish_gathering();
     if (saves && inputs_.valid)
       row.valid_loss = held_out_loss(model_, *inputs_.valid, mesh_, config_.train.micro_batch_tokens);
     record(row);
@@ -209,11 +210,13 @@ void Trainer::require_same_inputs(const fs::path& hf) const {
 }
 
 void Trainer::load(std::optional<int64_t> checkpoint) {
-  model_.allocate(*mesh_.tp,
-                  model_memory(config_, scalar_type(config_.model.dtype, runtime_.device()), mesh_.dp->size()));
-  gradients_ = std::make_unique<Gradients>(model_.parameters(), *mesh_.dp);
-  if (shards_gradients()) model_.on_bucket_complete([this](size_t bucket) { gradients_->bucket_complete(bucket); });
+  model_.allocate(*mesh_.tp, model_memory(config_, scalar_type(config_.model.dtype, runtime_.device()),
+                                          mesh_.dp->size(), mesh_.overlap));
+  gradients_ = std::make_unique<Gradients>(model_.parameters(), *mesh_.dp, mesh_.overlap);
+  if (shards_gradients() || mesh_.overlap)
+    model_.on_bucket_complete([this](size_t bucket) { gradients_->bucket_complete(bucket); });
   optimizer_ = make_optimizer(model_.parameters(), config_.optimizer, mesh_);
+  if (mesh_.overlap) model_.on_bucket_needed([this](size_t bucket) { optimizer_->finish_gathering(bucket); });
   if (!checkpoint) {
     if (config_.model.init == Init::kRandom)
       init_random(model_, config_.run.seed);
@@ -292,6 +295,7 @@ MetricsRow Trainer::step(int64_t step) {
       gradients_->skip_pass();
       continue;
     }
+    gradients_->begin_pass(&batch == &batches.back());
     const at::Tensor sum = model_.loss_sum(batch, scale);
     backward(sum, scale);
     loss += sum.detach();
@@ -301,6 +305,7 @@ MetricsRow Trainer::step(int64_t step) {
   mesh_.dp->all_reduce(loss);
   row.lr = learning_rate(config_.schedule, config_.optimizer.lr, step, inputs_.total_steps);
   row.grad_norm = optimizer_->step(row.lr, gradients_->owned()).item<double>();  // 4 update
+  if (!mesh_.overlap) optimizer_->finish_gathering();
   gradients_->clear();
   row.loss = loss.item<double>() * scale;
   if (!std::isfinite(row.loss) || !std::isfinite(row.grad_norm))

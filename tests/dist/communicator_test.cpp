@@ -187,6 +187,34 @@ TEST_P(EveryBackend, AllGather_TakesMyBlockOfTheOutput) {
   }
 }
 
+// Several under way at once, blocking calls in between, and ranks that look after them more or less often.
+TEST_P(EveryBackend, BegunCollectives_GiveWhatBlockingOnesGive) {
+  for (const int64_t block : sizes()) {
+    const int64_t numel = block * group().size();
+    const at::Tensor in = mine(numel), in_place = mine(numel), blocking = mine(numel);
+    const at::Tensor apart = here(at::zeros({block}, type()));
+    const at::Tensor own = in_place.narrow(0, block * group().rank(), block);
+    const at::Tensor all = here(at::zeros({numel}, type()));
+    Begun into_apart = group().begin_reduce_scatter(apart, in);
+    Begun of_all = group().begin_all_gather(all, mine(block));
+    for (int look = 0; look < 3 * group().rank(); ++look) advance_begun();
+    Begun into_own = group().begin_reduce_scatter(own, in_place);
+    group().all_reduce(blocking);
+    group().barrier();
+    into_apart.finish();
+    advance_begun();
+    into_own.finish();
+    of_all.finish();
+    of_all.finish();  // nothing more
+
+    const at::Tensor sum = reduced(group().size(), numel, type(), Reduce::kSum);
+    expect_sum(blocking, sum);
+    expect_sum(apart, sum.narrow(0, block * group().rank(), block));
+    expect_sum(own, sum.narrow(0, block * group().rank(), block));
+    expect_bits(all, gathered(group().size(), block, type()));
+  }
+}
+
 TEST_P(EveryBackend, Broadcast_GivesTheRootsTensorToAll) {
   for (int root = 0; root < group().size(); ++root) {
     for (const int64_t numel : sizes()) {

@@ -51,6 +51,25 @@ TEST(MeshPlaces, RanksDealtOverHosts_AreStillGroupedByHost) {
               ElementsAre("0.0", "1.0", "2.0", "0.1", "1.1", "2.1"));
 }
 
+TEST(Overlaps, Auto_WhereAGroupOfDpSpansHosts) {
+  const auto on = [](const Hosts& hosts, MeshConfig config, at::Device device = at::kCPU) {
+    return overlaps(hosts, mesh_places(hosts, config), config, device);
+  };
+  EXPECT_FALSE(on({"a"}, with_tp(1)));
+  EXPECT_FALSE(on({"a", "a"}, with_tp(1)));
+  EXPECT_TRUE(on({"a", "a", "b"}, with_tp(1)));
+  EXPECT_TRUE(on({"a", "a", "b", "b"}, with_tp(2)));
+  EXPECT_FALSE(on({"a", "b"}, with_tp(2, true))) << "dp is 1";
+  EXPECT_FALSE(on({"a", "b"}, with_tp(1), at::kCUDA));
+  MeshConfig config = with_tp(1);
+  config.overlap = CommOverlap::kOff;
+  EXPECT_FALSE(on({"a", "b"}, config));
+  config.overlap = CommOverlap::kOn;
+  EXPECT_TRUE(on({"a", "a"}, config));
+  EXPECT_FALSE(on({"a"}, config)) << "dp is 1";
+  EXPECT_THROW(on({"a", "b"}, config, at::kCUDA), BadInput);
+}
+
 TEST(MeshPlaces, UnevenHosts_AreAcceptedWhereGroupsFit) {
   EXPECT_THAT(places({"a", "a", "b", "b", "b", "b"}, with_tp(2)),
               ElementsAre("0.0", "0.1", "1.0", "1.1", "2.0", "2.1"));

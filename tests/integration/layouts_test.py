@@ -48,6 +48,14 @@ class LayoutsTest(Curves):
         self.assertLess(distance(self.train(2, 1, *keys, "optimizer.zero=2"), self.train(1, 1, *keys)), TOLERANCE)
 
 
+    def test_communication_that_goes_on_while_computing_changes_no_bit(self):
+        for ranks, tp, *keys in [(2, 1), (3, 1, "optimizer.zero=2", "train.micro_batch_tokens=400"), (4, 2, "model.recompute=block")]:
+            with self.subTest(ranks=ranks, tp=tp, keys=keys):
+                usual, overlapped = (self.train(ranks, tp, f"mesh.overlap={overlap}", *keys) for overlap in ("off", "on"))
+                for row, other in zip(usual, overlapped):
+                    self.assertEqual((row["loss"], row["grad_norm"]), (other["loss"], other["grad_norm"]))
+
+
 class OddLayoutsTest(Curves):
     """A vocabulary that no tp divides, larger than the tokenizer, and a batch that no dp divides; output weights of their own."""
 

@@ -96,6 +96,7 @@ TEST_P(GoldenModel, TenSteps_FollowTransformersTo1e4Relative) {
     EXPECT_NEAR(rate, rates[step].item<double>(), 1e-6 * rate) << "step " << step;
     gradients.finish();
     const double norm = optimizer->step(rate, gradients.owned()).item<double>();
+    optimizer->finish_gathering();
     gradients.clear();
     const double loss = losses[step].item<double>(), expected_norm = norms[step].item<double>();
     EXPECT_NEAR(sum.item<double>() / count, loss, 1e-4 * loss) << "step " << step;

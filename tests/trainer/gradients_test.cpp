@@ -12,20 +12,28 @@
 namespace spt {
 namespace {
 
+struct Way {
+  bool sharded = false;
+  bool overlap = false;
+  Recompute recompute = Recompute::kNone;
+};
+
 // What each rank owns after two backward passes, of which rank 0 skips the second. Every rank has its own batches.
-std::vector<at::Tensor> owned_gradients(bool sharded, Recompute recompute) {
+std::vector<at::Tensor> owned_gradients(const Way& way) {
   const Golden golden("llama_gqa");
   Mesh mesh(job(), {});
   CausalLm model(load_model_config(golden_folder("llama_gqa")), 0, 1);
-  model.allocate(*mesh.tp, {{at::kFloat, at::kFloat, mesh.dp->size() * 64, sharded}, recompute});
+  model.allocate(*mesh.tp, {{at::kFloat, at::kFloat, mesh.dp->size() * 64, way.sharded ? (way.overlap ? 2 : 1) : 0},
+                            way.recompute});
   load_pretrained(model, golden_folder("llama_gqa"));
-  Gradients gradients(model.parameters(), *mesh.dp);
-  if (sharded) model.on_bucket_complete([&](size_t bucket) { gradients.bucket_complete(bucket); });
+  Gradients gradients(model.parameters(), *mesh.dp, way.overlap);
+  if (way.sharded || way.overlap) model.on_bucket_complete([&](size_t bucket) { gradients.bucket_complete(bucket); });
   for (int pass = 0; pass < 2; ++pass) {
     if (pass == 1 && mesh.dp->rank() == 0) {
       gradients.skip_pass();
       continue;
     }
+    gradients.begin_pass(pass == 1);
     const int64_t step = (2 * mesh.dp->rank() + pass) % 10;
     backward(model.loss_sum(golden.batch("step" + std::to_string(step) + "."), 1.0), 1.0);
   }
@@ -39,7 +47,8 @@ std::vector<at::Tensor> owned_gradients(bool sharded, Recompute recompute) {
 
 TEST(Gradients, Sharded_AreThoseThatAreKeptWhole) {
   for (const Recompute recompute : {Recompute::kNone, Recompute::kAttention, Recompute::kBlock}) {
-    const auto whole = owned_gradients(false, recompute), sharded = owned_gradients(true, recompute);
+    const auto whole = owned_gradients({.recompute = recompute});
+    const auto sharded = owned_gradients({.sharded = true, .recompute = recompute});
     ASSERT_EQ(whole.size(), sharded.size());
     double largest = 0;
     for (const at::Tensor& part : whole) largest = std::max(largest, part.abs().max().item<double>());
@@ -49,10 +58,19 @@ TEST(Gradients, Sharded_AreThoseThatAreKeptWhole) {
   }
 }
 
+TEST(Gradients, Overlapped_HaveTheSameBits) {
+  for (const bool sharded : {false, true}) {
+    const auto usual = owned_gradients({.sharded = sharded}), overlapped = owned_gradients({sharded, true});
+    ASSERT_EQ(usual.size(), overlapped.size());
+    for (size_t i = 0; i < usual.size(); ++i)
+      EXPECT_TRUE(at::equal(usual[i], overlapped[i])) << "sharded " << sharded << ", bucket " << i;
+  }
+}
+
 TEST(Gradients, Sharded_TakeTheMemoryOfOneBlock) {
   Mesh mesh(job(), {.tp = job().size()});
   CausalLm model(load_model_config(golden_folder("llama_gqa")), mesh.place.tp_rank, mesh.tp->size());
-  model.allocate(*mesh.tp, {{at::kFloat, at::kFloat, 64, true}});
+  model.allocate(*mesh.tp, {{at::kFloat, at::kFloat, 64, 1}});
   const Parameters& parameters = model.parameters();
   int64_t expected = parameters.buckets()[1].length();
   for (size_t bucket = 0; bucket < parameters.buckets().size(); ++bucket)

@@ -80,6 +80,7 @@ TEST_P(ZeroAdamWOverDp, Steps_AreTorchsWhateverTheNumberOfRanks) {
   for (int64_t step = 0; step < 6; ++step) {
     const double lr = 1e-2 * static_cast<double>(6 - step);
     const double norm = optimizer.step(lr, owned_gradients(optimizer, *mesh_.dp, step)).item<double>();
+    optimizer.finish_gathering();
     reference.step(config_, lr, step, mesh_.dp->size());
     EXPECT_NEAR(norm, reference.norm, 1e-6 * reference.norm);
     EXPECT_LT(distance(values, reference.p), 2e-6) << "step " << step;
@@ -113,6 +114,7 @@ TEST(ZeroAdamW, Bf16Values_FollowAnFp32Master) {
   // Steps below bf16's resolution for most elements: only the master can add them up.
   for (int64_t step = 0; step < 30; ++step) {
     optimizer.step(3e-4, owned_gradients(optimizer, *mesh.dp, step));
+    optimizer.finish_gathering();
     reference.step(config, 3e-4, step, mesh.dp->size());
   }
   for (const Owned& owned : optimizer.owned()) {
@@ -136,7 +138,9 @@ TEST(ZeroAdamW, LongBf16Values_MoveAsFp32OnesWould) {
   for (int64_t step = 0; step < 3; ++step) {
     const at::Tensor grads = at::cos(at::arange(owned.length, at::kFloat) * (1 + static_cast<double>(step)));
     narrow_one.step(1e-3, {grads});
+    narrow_one.finish_gathering();
     wide_one.step(1e-3, {grads});
+    wide_one.finish_gathering();
   }
   // The last bit hangs on which elements the fused kernel's vectors hold.
   EXPECT_LT(distance(narrow_one.state(AdamWState::kMaster, owned.at, owned.length),
@@ -157,6 +161,7 @@ TEST(ZeroAdamW, WhatEveryTpRankHolds_CountsOnceInTheNorm) {
   ZeroAdamW optimizer(at::zeros({32}, at::kFloat), {{0, 32}}, {{0, 16, true, 1.0}, {16, 32, false, 1.0 / tp}}, {},
                       *mesh.dp, mesh.world);
   EXPECT_NEAR(optimizer.step(1e-3, {at::ones({32}, at::kFloat)}).item<double>(), std::sqrt(16 * tp + 16), 1e-9);
+  optimizer.finish_gathering();
 }
 
 }  // namespace

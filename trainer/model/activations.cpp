@@ -98,18 +98,20 @@ double attention_pairs(const ModelConfig& model, at::ScalarType dtype, at::Devic
   return window * (2 * tokens - window);
 }
 
-double pass_flops(const ModelConfig& model, int tp, Recompute recompute, const PassShape& pass, double pairs) {
+PassFlops pass_flops(const ModelConfig& model, int tp, Recompute recompute, const PassShape& pass, double pairs) {
   const Widths width(model, tp);
   const auto hidden = static_cast<double>(width.hidden), tokens = static_cast<double>(pass.tokens);
   const double mixer = 2 * tokens * hidden * static_cast<double>(width.qkv);
   const double attention = 2 * pairs * static_cast<double>(width.attention);  // q·kᵀ and p·v
   const double rest = 2 * tokens * hidden * static_cast<double>(width.attention + 3 * width.mlp);
   // A product's backward pass is two; that of attention also makes q·kᵀ again.
-  double block = 3 * mixer + 3.5 * attention + 3 * rest;
-  if (recompute != Recompute::kNone) block += mixer + attention;
-  if (recompute == Recompute::kBlock) block += rest;
+  double backward = 2 * mixer + 2.5 * attention + 2 * rest;
+  if (recompute != Recompute::kNone) backward += mixer + attention;
+  if (recompute == Recompute::kBlock) backward += rest;
   const auto vocab_rows = static_cast<double>((model.vocab_size + tp - 1) / tp);
-  return static_cast<double>(model.layers) * block + 6 * static_cast<double>(pass.trained) * hidden * vocab_rows;
+  const auto layers = static_cast<double>(model.layers);
+  return {layers * (mixer + attention + rest), layers * backward,
+          6 * static_cast<double>(pass.trained) * hidden * vocab_rows};
 }
 
 }  // namespace spt

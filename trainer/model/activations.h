@@ -30,9 +30,14 @@ ActivationBytes activation_bytes(const ModelConfig& model, int tp, at::Device de
 // causal half is computed, more where a mask is laid over all pairs.
 double attention_pairs(const ModelConfig& model, at::ScalarType dtype, at::Device device, int64_t length);
 
-// Floating-point operations of the pass on one rank of tp, a multiply-add counted as two: the matrix products of the
-// blocks and of the vocabulary and attention's, forward and backward, with what is run again. `pairs`:
-// Σ attention_pairs over the examples.
-double pass_flops(const ModelConfig& model, int tp, Recompute recompute, const PassShape& pass, double pairs);
+// Floating-point operations of a pass on one rank of tp, a multiply-add counted as two: matrix products and
+// attention's.
+struct PassFlops {
+  double forward = 0, backward = 0;  // of the blocks; what is run again counts to the backward pass
+  double vocabulary = 0;             // both ways
+  double total() const { return forward + backward + vocabulary; }
+};
+// `pairs`: Σ attention_pairs over the examples.
+PassFlops pass_flops(const ModelConfig& model, int tp, Recompute recompute, const PassShape& pass, double pairs);
 
 }  // namespace spt

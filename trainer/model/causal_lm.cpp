@@ -176,6 +176,10 @@ at::Tensor CausalLm::hidden(const at::Tensor& ids, const std::vector<Branches>& 
 }
 
 at::Tensor CausalLm::hidden(const at::Tensor& ids, const Layout& layout, std::span<KvCache* const> caches) {
+  const auto need = [this](size_t bucket) {
+    if (bucket_needed_) bucket_needed_(bucket);
+  };
+  need(0);
   at::Tensor x =
       sum_of_ranks(embedding(ids.to(tp_->device()), *embedding_, embedding_->shards[0].begin, tp_->size()), layout);
   const bool again = recomputes(Recompute::kBlock, x);
@@ -184,12 +188,14 @@ at::Tensor CausalLm::hidden(const at::Tensor& ids, const Layout& layout, std::sp
   const bool watched = bucket_complete_ && at::GradMode::is_enabled() && x.requires_grad();
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
-    if (watched) x = after_backward(x, bucket_complete_, i + 1);  // block i is bucket i + 1
+    need(i + 1);  // block i is bucket i + 1
+    if (watched) x = after_backward(x, bucket_complete_, i + 1);
     if (again)
       x = recompute([this, &layer, layout](const at::Tensor& in) { return block(layer, in, layout, {}, 0); }, x);
     else
       x = block(layer, x, layout, caches, static_cast<int64_t>(i));
   }
+  need(layers_.size() + 1);
   return watched ? after_backward(x, bucket_complete_, layers_.size() + 1) : x;
 }
 

@@ -39,6 +39,9 @@ class CausalLm {
   // that of the embedding (the first) never, since a pass ends with it.
   void on_bucket_complete(std::function<void(size_t)> f) { bucket_complete_ = std::move(f); }
 
+  // Calls f(bucket) before a bucket's weights are used, the first bucket's first.
+  void on_bucket_needed(std::function<void(size_t)> f) { bucket_needed_ = std::move(f); }
+
   // Without gradients: the bits of a row hang neither on the rows beside it nor on the number of threads.
   void set_batch_invariant(bool on) { batch_invariant_ = on; }
 
@@ -91,7 +94,7 @@ class CausalLm {
   std::vector<Layer> layers_;
   Recompute recompute_ = Recompute::kNone;
   bool sequence_parallel_ = true;
-  std::function<void(size_t)> bucket_complete_;
+  std::function<void(size_t)> bucket_complete_, bucket_needed_;
   bool batch_invariant_ = false;
   Communicator* tp_ = nullptr;
   std::vector<Rotary> rotary_;  // one, once the device is known

@@ -4,6 +4,7 @@
 #include <ATen/TensorOperators.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "dist/begun.h"
 #include "trainer/model/kernels/elementwise.h"
 #include "trainer/model/kernels/factor.h"
 #include "trainer/model/kernels/few_rows.h"
@@ -27,6 +28,7 @@ struct LinearFunction : Function<LinearFunction> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& value, Parameter& weight) {
     keep(ctx, weight);
     ctx->save_for_backward({x});
+    advance_begun();
     return mm_by_rows(x, value);
   }
   static tensor_list backward(AutogradContext* ctx, tensor_list grads) {
@@ -34,8 +36,10 @@ struct LinearFunction : Function<LinearFunction> {
     const at::Tensor x = ctx->get_saved_variables()[0];
     const at::Tensor g = factor(grads[0].contiguous());
     add_product(weight.grad, g.t(), factor(x));
+    advance_begun();
     at::Tensor dx;
     if (ctx->needs_input_grad(0)) dx = at::mm(g, factor(weight.value.detach())).to(x.scalar_type());
+    advance_begun();
     return {dx, at::Tensor(), at::Tensor()};
   }
 };

@@ -1,5 +1,6 @@
 // The differentiable pieces of a decoder layer. Each adds its parameter's gradient to Parameter::grad in its backward
-// pass (one product with accumulation, no temporary), and returns the gradient of its input to autograd.
+// pass (one product with accumulation, no temporary), and returns the gradient of its input to autograd. Between their
+// products collectives that were begun get on.
 //
 // T: tokens of a ragged batch; C: hidden size. All tensors have the model's dtype unless said otherwise.
 #pragma once

@@ -77,7 +77,8 @@ Parameters::Bytes Parameters::bytes(const Memory& memory) const {
                  static_cast<int64_t>(c10::elementSize(memory.dtype));
   if (memory.grad_dtype) {
     const GradientRoom room = gradient_room(memory);
-    bytes.grads = (room.kept + room.shared) * static_cast<int64_t>(c10::elementSize(*memory.grad_dtype));
+    bytes.grads =
+        (room.kept + memory.gradient_rooms * room.shared) * static_cast<int64_t>(c10::elementSize(*memory.grad_dtype));
   }
   return bytes;
 }
@@ -102,12 +103,14 @@ void Parameters::allocate(at::Device device, const Memory& memory) {
 }
 
 void Parameters::allocate_gradients(const GradientRoom& room) {
-  const at::Tensor memory = at::zeros({room.shared + room.kept}, values_.options().dtype(*memory_.grad_dtype));
-  int64_t next = room.shared;
+  int64_t next = memory_.gradient_rooms * room.shared;
+  const at::Tensor memory = at::zeros({next + room.kept}, values_.options().dtype(*memory_.grad_dtype));
   for (size_t bucket = 0; bucket < buckets_.size(); ++bucket) {
     const auto [begin, end] = buckets_[bucket];
-    grads_.push_back(memory.narrow(0, keeps_gradients(bucket) ? next : 0, end - begin));
-    if (keeps_gradients(bucket)) next += end - begin;
+    const bool keeps = keeps_gradients(bucket);
+    const int64_t at = keeps ? next : static_cast<int64_t>(bucket) % memory_.gradient_rooms * room.shared;
+    grads_.push_back(memory.narrow(0, at, end - begin));
+    if (keeps) next += end - begin;
     for (size_t i = declared_[bucket].first; i < end_of(bucket); ++i) {
       Parameter& parameter = list_[i];
       parameter.grad = grads_[bucket].narrow(0, parameter.offset - begin, parameter.numel()).view(parameter.shape);

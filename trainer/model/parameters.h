@@ -43,13 +43,13 @@ class Parameters {
   Parameter& add(std::vector<Shard> shards, std::vector<int64_t> shape);
 
   // Zero-filled buffers; each bucket is padded to a multiple of `multiple`. Without `grad_dtype` no gradients. With
-  // `share_gradients` all transient buckets have theirs in the same memory.
+  // `gradient_rooms` the transient buckets take turns in so many pieces of memory; 0: each has its own.
   struct Memory {
     at::ScalarType dtype = at::kFloat;
     std::optional<at::ScalarType> grad_dtype;
     int64_t multiple = 1;
-    bool share_gradients = false;
-    bool shares(bool transient) const { return share_gradients && transient; }
+    int64_t gradient_rooms = 0;
+    bool shares(bool transient) const { return gradient_rooms > 0 && transient; }
   };
   void allocate(at::Device device, const Memory& memory);
 
@@ -75,7 +75,7 @@ class Parameters {
     bool transient;
   };
   size_t end_of(size_t bucket) const;  // behind its last parameter
-  // Elements of the gradients' memory: of buckets that keep theirs, and of the longest that do not.
+  // Elements of the gradients' memory: of buckets that keep theirs, and of one room for those that do not.
   struct GradientRoom {
     int64_t kept = 0, shared = 0;
   };

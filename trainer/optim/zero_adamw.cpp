@@ -51,6 +51,7 @@ ZeroAdamW::ZeroAdamW(at::Tensor values, const std::vector<Bucket>& buckets, cons
       const int64_t end = std::min(segment.end - owned_[i].begin, owned_[i].length);
       if (begin < end) segments_.push_back({i, begin, end - begin, segment.decay, segment.norm_weight});
     }
+  gathers_.resize(buckets_.size());
   const at::TensorOptions home =
       values_.options().device(config_.offload == Offload::kCpu ? at::Device(at::kCPU) : values_.device());
   m_ = at::zeros({length}, home.dtype(at::kFloat));
@@ -83,8 +84,13 @@ at::Tensor ZeroAdamW::step(double lr, const std::vector<at::Tensor>& grads) {
   if (config_.clip_norm > 0) scale = ((norm + 1e-6) / config_.clip_norm).clamp_min(1.0).to(m_.device(), at::kFloat);
 
   ++steps_;
-  for (const OwnedSegment& segment : segments_) update(segment, grads[segment.bucket], lr, scale);
-  gather_values();
+  auto segment = segments_.begin();
+  for (size_t bucket = 0; bucket < buckets_.size(); ++bucket) {
+    for (; segment != segments_.end() && segment->bucket == bucket; ++segment)
+      update(*segment, grads[bucket], lr, scale);
+    gathers_[bucket] = begin_gathering(bucket);
+    advance_begun();
+  }
   return norm;
 }
 
@@ -108,10 +114,13 @@ void ZeroAdamW::update(const OwnedSegment& segment, const at::Tensor& grads, dou
   }
 }
 
-void ZeroAdamW::gather_values() {
-  for (size_t i = 0; i < buckets_.size(); ++i)
-    dp_.all_gather(values_.narrow(0, buckets_[i].begin, buckets_[i].length()),
-                   values_.narrow(0, owned_[i].begin, owned_[i].length));
+Begun ZeroAdamW::begin_gathering(size_t bucket) {
+  return dp_.begin_all_gather(values_.narrow(0, buckets_[bucket].begin, buckets_[bucket].length()),
+                              values_.narrow(0, owned_[bucket].begin, owned_[bucket].length));
+}
+
+void ZeroAdamW::finish_gathering() {
+  for (Begun& gather : gathers_) gather.finish();
 }
 
 int64_t ZeroAdamW::in_values(int64_t at, int64_t length) const {
@@ -146,7 +155,7 @@ void ZeroAdamW::reset_master() {
 
 void ZeroAdamW::restored(int64_t steps) {
   steps_ = steps;
-  gather_values();
+  for (size_t bucket = 0; bucket < buckets_.size(); ++bucket) begin_gathering(bucket).finish();
 }
 
 }  // namespace spt

@@ -88,9 +88,12 @@ class ZeroAdamW {
   static int64_t step_bytes(int64_t owned, at::ScalarType dtype, at::Device device);
 
   // Collective. `grads`: of each bucket what this rank owns, summed over dp, fp32 or bf16. Clips by the global norm,
-  // updates what this rank owns and gathers the values. Returns the global gradient norm before clipping (fp64 scalar
-  // on the device).
+  // updates what this rank owns and begins to gather the values, bucket by bucket. Returns the global gradient norm
+  // before clipping (fp64 scalar on the device).
   at::Tensor step(double lr, const std::vector<at::Tensor>& grads);
+  // After a step, before a bucket's values, or any, are used.
+  void finish_gathering(size_t bucket) { gathers_[bucket].finish(); }
+  void finish_gathering();
 
   // What this rank owns of each bucket, in order.
   const std::vector<Owned>& owned() const { return owned_; }
@@ -115,7 +118,7 @@ class ZeroAdamW {
     double norm_weight;
   };
   void update(const OwnedSegment& segment, const at::Tensor& grads, double lr, const std::optional<at::Tensor>& scale);
-  void gather_values();
+  Begun begin_gathering(size_t bucket);
   int64_t in_values(int64_t at, int64_t length) const;  // where a stretch of the state lies in the flat buffers
 
   at::Tensor values_;
@@ -127,6 +130,7 @@ class ZeroAdamW {
   AdamWConfig config_;
   Communicator& dp_;
   Communicator& world_;
+  std::vector<Begun> gathers_;  // by bucket
   int64_t steps_ = 0;
 };
 

@@ -1,0 +1,21 @@
+// Time that is added up over calls.
+#pragma once
+
+#include <chrono>
+
+namespace spt {
+
+// Adds the seconds it lives to `total`, which must outlive it.
+class AddSeconds {
+ public:
+  explicit AddSeconds(double& total) : total_(total) {}
+  ~AddSeconds() { total_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count(); }
+  AddSeconds(const AddSeconds&) = delete;
+  AddSeconds& operator=(const AddSeconds&) = delete;
+
+ private:
+  double& total_;
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace spt

@@ -1,0 +1,45 @@
+// A collective that goes on while its rank computes.
+//
+// Over MPI little moves by itself: what was begun gets on in `advance_begun`, which layers call between their products,
+// and in MPI's other waits.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+namespace spt {
+
+class Begun {
+ public:
+  // What a backend makes of it.
+  class Work {
+   public:
+    virtual ~Work() = default;
+    virtual bool advance() = 0;  // as far as it goes without waiting: true once it is done
+    virtual void wait() = 0;     // until it is done
+  };
+
+  // One that is done.
+  Begun();
+  // `work` spends its time on `seconds`, which must outlive it; the watchdog knows it as `operation`.
+  Begun(std::unique_ptr<Work> work, const char* operation, double& seconds);
+  // One that is not finished goes on to the end of the process: others may still read and write its tensors.
+  ~Begun();
+  Begun(Begun&&) noexcept;
+  Begun& operator=(Begun&&) noexcept;  // REQUIRES: this one is done
+
+  // Blocks until the result may be used. Nothing where it is done.
+  void finish();
+
+ private:
+  friend void advance_begun();
+  struct State;
+  static std::vector<State*>& all();  // of this thread, in the order in which they were begun
+
+  std::unique_ptr<State> state_;
+};
+
+// Takes all that this thread has begun as far as it goes without waiting.
+void advance_begun();
+
+}  // namespace spt
