@@ -11,7 +11,15 @@
 
 namespace spt {
 
+void refuse_pipe(const std::filesystem::path& path) {
+  std::error_code unknown;
+  const std::filesystem::file_status status = std::filesystem::status(path, unknown);
+  if (is_fifo(status) || is_socket(status))
+    throw BadInput(fmt::format("{}: is a named pipe or a socket, expected a file", path.string()));
+}
+
 std::string read_file(const std::filesystem::path& path) {
+  refuse_pipe(path);
   // Without O_NONBLOCK a named pipe would wait for its writer.
   const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   ssize_t count = descriptor < 0 ? -1 : 0;

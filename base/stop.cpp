@@ -25,4 +25,14 @@ bool stop_requested() {
   return requested != 0;
 }
 
+bool stop_file_in(const std::filesystem::path& folder) {
+  std::error_code unknown;
+  return std::filesystem::is_regular_file(folder / "STOP", unknown);
+}
+
+void remove_stop_file(const std::filesystem::path& folder) {
+  std::error_code none;
+  std::filesystem::remove(folder / "STOP", none);
+}
+
 }  // namespace spt

@@ -1,10 +1,16 @@
-// A request to stop, made by SIGTERM, SIGUSR1 or SIGINT. The handler only sets a flag; the trainer polls it between
-// steps, all ranks agree, and the job saves and exits with status 75.
+// A request to stop, made by SIGTERM, SIGUSR1 or SIGINT, or by a file STOP in the run's folder. Handlers only set a
+// flag; it is polled between steps, all ranks agree, and the job saves and exits with status 75.
 #pragma once
+
+#include <filesystem>
 
 namespace spt {
 
 void install_stop_handlers();
 bool stop_requested();
+// Whether `folder` has a file STOP; a network file system that does not answer asks for nothing.
+bool stop_file_in(const std::filesystem::path& folder);
+// One left from the last time must not stop a run that begins, nor one that was honoured the next.
+void remove_stop_file(const std::filesystem::path& folder);
 
 }  // namespace spt

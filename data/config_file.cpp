@@ -14,6 +14,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include "base/error.h"
+#include "base/read_file.h"
 #include "data/utf8.h"
 
 namespace spt {
@@ -139,6 +140,7 @@ std::string read_text(const std::filesystem::path& file) {
   std::error_code error;
   if (std::filesystem::is_directory(file, error))
     throw BadInput(fmt::format("{}: is a folder, expected a YAML file", file.string()));
+  refuse_pipe(file);
   std::ifstream stream(file, std::ios::binary);
   if (!stream) throw BadInput(fmt::format("{}: cannot be read: {}", file.string(), std::strerror(errno)));
   std::string text(kMaxBytes + 1, '\0');

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -34,7 +35,7 @@ std::vector<fs::path> files_of(const fs::path& root, const fs::path& pattern) {
   globfree(&found);
   if (status == GLOB_NOSPACE) throw Failure(fmt::format("{}: no memory to look for files", whole.string()));
   if (files.empty())
-    fail(whole.string(), fmt::format("no such file; data.path is '{}', looked for below the data root '{}'",
+    fail(whole.string(), fmt::format("no such file; the task's file says '{}', looked for below eval.data.root '{}'",
                                      pattern.string(), root.string()));
   std::sort(files.begin(), files.end());
   return files;
@@ -78,6 +79,10 @@ void read_csv(std::string_view text, std::vector<std::string> columns, const fs:
   for (CsvRow& row : parse_csv(text, file.string())) {
     if (columns.empty()) {
       columns = std::move(row.cells);
+      std::set<std::string> seen;
+      for (const std::string& column : columns)
+        if (!seen.insert(column).second)
+          fail(fmt::format("{}:{}", file.string(), row.line), fmt::format("has the column \"{}\" twice", column));
       continue;
     }
     if (row.cells.size() != columns.size())

@@ -66,6 +66,7 @@ ExitStatus conclude(const AnnotateArguments& options, Annotation& annotation) {
 }
 
 int dry_run(const AnnotateArguments& options, const Annotator& annotator) {
+  if (!options.checkpoint.folder.empty()) require_template(options.checkpoint);
   constexpr int64_t kShown = 3;  // unless --limit says how many are of interest
   Annotation annotation(options.config, annotator);
   const AnnotateStatistics& s = annotation.statistics();

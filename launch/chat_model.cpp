@@ -40,10 +40,10 @@ ChatModel::ChatModel(Runtime& runtime, fs::path folder, const char* option, cons
   check_pretrained(model, folder_);
 }
 
-std::optional<ChatTemplate> ChatModel::choose_template(const std::string& name_or_file) const {
+std::optional<ChatTemplate> chat_template_of(const fs::path& folder, const std::string& name_or_file) {
   if (!name_or_file.empty()) return ChatTemplate::load(name_or_file);
-  if (const auto spt = load_spt_json(folder_))
-    return ChatTemplate::parse(spt->template_text, (folder_ / "spt.json").string() + ": template");
+  if (const auto spt = load_spt_json(folder))
+    return ChatTemplate::parse(spt->template_text, (folder / "spt.json").string() + ": template");
   return std::nullopt;
 }
 

@@ -32,6 +32,9 @@ struct ChatModelConfig {
   }
 };
 
+// By name or file, else the template in the folder's spt.json; nothing where there is none.
+std::optional<ChatTemplate> chat_template_of(const std::filesystem::path& folder, const std::string& name_or_file);
+
 class ChatModel {
  public:
   // Collective. Checks the folder (`option` names it in messages) and its weights' names and shapes, without reading
@@ -39,8 +42,6 @@ class ChatModel {
   ChatModel(Runtime& runtime, std::filesystem::path folder, const char* option,
             const std::vector<std::string>& overrides);
 
-  // By name or file, else the template in the folder's spt.json; nothing where there is none.
-  std::optional<ChatTemplate> choose_template(const std::string& name_or_file) const;
   // The folder's spt.json says that it is of the role arm.
   bool writes_roles() const;
   // Collective. Reads the weights: to be called when all else has been checked.

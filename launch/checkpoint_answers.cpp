@@ -20,14 +20,6 @@ namespace {
 
 using nlohmann::json;
 
-ChatTemplate require_template(const ChatModel& chat, const CheckpointOptions& options) {
-  if (auto found = chat.choose_template(options.chat_template)) return *found;
-  throw BadInput(
-      fmt::format("--checkpoint: {} has no spt.json, which would name its template: give --template, one of "
-                  "{}, or a file",
-                  options.folder.string(), fmt::join(config_names("templates"), ", ")));
-}
-
 // One round: the prompts that rank 0 hands out, and each dp rank's share of the answers.
 class Rounds {
  public:
@@ -99,6 +91,14 @@ class Rounds {
 
 }  // namespace
 
+ChatTemplate require_template(const CheckpointOptions& options) {
+  if (auto found = chat_template_of(options.folder, options.chat_template)) return *found;
+  throw BadInput(
+      fmt::format("--checkpoint: {} has no spt.json, which would name its template: give --template, one of "
+                  "{}, or a file",
+                  options.folder.string(), fmt::join(config_names("templates"), ", ")));
+}
+
 void add_checkpoint_options(CLI::App& command, CheckpointOptions& options) {
   command.add_option("--checkpoint", options.folder, "Hugging Face folder: the program's own generator answers");
   command.add_option("--template", options.chat_template, "of --checkpoint: NAME or FILE [the folder's spt.json]");
@@ -111,7 +111,7 @@ void answer_by_checkpoint(Runtime& runtime, const CheckpointOptions& options, in
                           const ChatWork* work) {
   if (options.batch < 1) throw BadInput(fmt::format("--batch is {}, must be at least 1", options.batch));
   ChatModel chat(runtime, options.folder, "--checkpoint", options.overrides);
-  const ChatTemplate chat_template = require_template(chat, options);
+  const ChatTemplate chat_template = require_template(options);
   if (work != nullptr)
     work->begin(options.folder.string(), json{{"weights", hash_folder(options.folder)},
                                               {"template", sha256_hex(chat_template.text())},

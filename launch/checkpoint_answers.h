@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 
 #include "data/chat.h"
+#include "data/chat_template.h"
 #include "dist/runtime.h"
 
 namespace spt {
@@ -22,6 +23,9 @@ struct CheckpointOptions {
 
 // --checkpoint, --template, --batch, and the rest of the command line as key=value.
 void add_checkpoint_options(CLI::App& command, CheckpointOptions& options);
+
+// The template by which the checkpoint is asked. Throws BadInput where neither folder nor options say one.
+ChatTemplate require_template(const CheckpointOptions& options);
 
 // What rank 0 alone owns: the work, its files and its progress.
 struct ChatWork {

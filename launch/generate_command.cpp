@@ -45,7 +45,7 @@ class GenerateJob {
     if (!options.input.empty())
       check_same_view(runtime, {{"questions " + options.input.string(), hash_file_ends(options.input)}});
     if (options.chat_template != "none") {
-      template_ = chat_.choose_template(options.chat_template);
+      template_ = chat_template_of(options.model, options.chat_template);
       if (!template_) template_ = ChatTemplate::load("spt");
     }
     writes_roles_ = options.chat_template.empty() && chat_.writes_roles();

@@ -143,6 +143,7 @@ ExitStatus conclude(const JudgeArguments& options, const fs::path& folder, Judgi
 }
 
 int dry_run(const JudgeArguments& options, const Judge& judge) {
+  if (!options.checkpoint.folder.empty()) require_template(options.checkpoint);
   constexpr int64_t kShown = 2;  // a pair in both orders
   Judging judging(options.judging, judge);
   const int64_t most = options.judging.limit > 0 ? judging.calls() : kShown;

@@ -62,7 +62,7 @@ std::vector<std::string> notes_of(const TaskJudgement& task, const Judging& judg
   if (const int64_t limit = judging.options().limit; limit > 0)
     notes.push_back(fmt::format("{}: the first {} pairs only (--limit)", task.name, task.pairs));
   if (task.unparsed > 0)
-    notes.push_back(fmt::format("{}: {} of {} pairs are left out, because the judge gave no verdict in {} replies",
+    notes.push_back(fmt::format("{}: {} of {} pairs are left out, because the judge gave no verdict in {} tries",
                                 task.name, task.unparsed, task.pairs, judging.judge().config().attempts));
   if (task.unanswered > 0)
     notes.push_back(fmt::format("{}: {} of {} pairs are left out, because the record lacks a reply", task.name,

@@ -147,7 +147,7 @@ Table settings_table(const Report& report) {
   Table table;
   table.columns = text_columns({"setting"});
   for (const ReportEvaluation& evaluation : report.evaluations) table.columns.push_back({evaluation.facts.name, true});
-  for (const std::string& key : differing_settings(report.evaluations)) {
+  for (const std::string& key : differing_settings(settings_of(report.evaluations))) {
     std::vector<Cell>& row = table.rows.emplace_back(std::vector<Cell>{key});
     for (const ReportEvaluation& evaluation : report.evaluations)
       row.push_back(evaluation.facts.settings.is_object() ? cell_of(evaluation.facts.settings.value(key, json()))
@@ -305,7 +305,8 @@ void add_judged_row(Table& table, const ReportJudgement& judgement, const Judged
   const auto number = [&](double value) { return shares.n > 0 ? Cell(value) : Cell(); };
   std::vector<Cell>& row = table.rows.emplace_back();
   for (const std::string& text :
-       {task.name, judgement.a, judgement.b, judgement.judge, std::string(all ? "all" : "of like length")})
+       {task.name, judgement.a, judgement.b, judgement.judge, std::string(judgement.keep_role ? "kept" : "left out"),
+        std::string(all ? "all" : "of matched length")})
     row.emplace_back(text);
   row.emplace_back(shares.n);
   for (const JudgedShare& share : {shares.win, shares.tie, shares.lose})
@@ -317,7 +318,7 @@ void add_judged_row(Table& table, const ReportJudgement& judgement, const Judged
 
 Table judgements_table(const Report& report) {
   Table table;
-  table.columns = text_columns({"task", "A", "B", "judge", "pairs"});
+  table.columns = text_columns({"task", "A", "B", "judge", "roles", "pairs"});
   add_columns(table, {"n", "A better", "A from", "A to", "tie", "tie from", "tie to", "B better", "B from", "B to",
                       "verdicts for first place", "for second place", "same in both orders", "words of A", "words of B",
                       "identical", "unparsed", "unanswered"});

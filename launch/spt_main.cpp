@@ -1,6 +1,10 @@
 // The program: one subcommand a file. Bad input is exit status 1, a failure 2 (base/error.h); distributed commands map
 // their own (dist/runtime.h).
+#include <algorithm>
+#include <cerrno>
 #include <csignal>
+#include <cstdio>
+#include <cstring>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -63,13 +67,20 @@ int run(int argc, char** argv) {
   return action(argc, argv);
 }
 
+// What a full disk or a closed pipe swallowed must not look like success.
+int with_output_written(int status) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+  spdlog::error("standard output could not be written: {}", std::strerror(errno));
+  return std::max(status, static_cast<int>(spt::ExitStatus::kFailure));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is then an error of write, with a message
   spt::setup_log(0, 1);
   try {
-    return run(argc, argv);
+    return with_output_written(run(argc, argv));
   } catch (const spt::BadInput& error) {
     spdlog::error("{}", error.what());
     return static_cast<int>(spt::ExitStatus::kBadInput);

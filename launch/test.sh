@@ -110,6 +110,7 @@ case $mode in
       part "samples" check setup python3 tests/lint/check_samples.py
       tidied+=(trainer launch)
     fi
-    part "clang-tidy" check setup tests/lint/tidy.sh "${tidied[@]}" ;;
+    part "clang-tidy" check setup tests/lint/tidy.sh "${tidied[@]}"
+    [ "$mode" = lint ] || part "each file alone" check setup tests/lint/alone.sh trainer launch ;;
 esac
 python3 launch/test_summary.py "$results"

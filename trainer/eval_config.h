@@ -59,7 +59,7 @@ struct EvalConfig {
     void fields(F& f) {
       f("tasks", tasks, "names (configs/tasks/NAME.yaml) or files");
       f("data", data, "");
-      f("limit", limit, "items a task, a sample by seed with the groups of the whole [all]");
+      f("limit", limit, "items a task, a sample by seed with the groups of the whole; not of kind perplexity [all]");
       f("seed", seed, "of the sample");
       f("shots", shots, "worked examples in front of each question, from the task's shots.path");
       f("template", chat_template, "name, file, or none to feed prompts as they are [the model's spt.json, else spt]");
@@ -81,6 +81,8 @@ struct EvalConfig {
         if (value < 1) errors.push_back(fmt::format("{} is {}, must be at least 1", key, value));
       };
       positive("limit", limit.value_or(1));
+      if (role_in != RoleIn::kAssistant && (role == "self" || role == "none"))
+        errors.push_back(fmt::format("role_in says where a given role stands, and role={} gives none", role));
       if (shots < 0) errors.push_back(fmt::format("shots is {}, must be at least 0", shots));
       positive("max_new_tokens", max_new_tokens);
       positive("conclusion_tokens", conclusion_tokens);

@@ -32,8 +32,9 @@ std::unique_ptr<Dataset> open_corpus(const fs::path& file, const Task& task, con
                                      const Tokenizer& tokenizer, const ModelConfig& model) {
   const fs::path path = config.eval.data.root / task.data.path;
   if (!fs::exists(path))
-    throw BadInput(fmt::format("{}: its data.path {} is not below eval.data.root ({}): {} is not there", file.string(),
-                               task.data.path.string(), config.eval.data.root.string(), path.string()));
+    throw BadInput(fmt::format(
+        "{}: its data.path {} is not below eval.data.root ({}): {} is not there; it is what spt prepare makes",
+        file.string(), task.data.path.string(), config.eval.data.root.string(), path.string()));
   auto corpus = std::make_unique<Dataset>(path);
   corpus->require_tokenizer(tokenizer.sha256(), config.model.path);
   corpus->verify();
@@ -128,6 +129,8 @@ std::string readable(const std::vector<int32_t>& ids, const Tokenizer& tokenizer
 std::vector<Task> load_tasks(const EvalConfig& config) {
   std::vector<Task> tasks;
   for (const std::string& name : config.eval.tasks) {
+    if (name.find(',') != std::string::npos)
+      throw BadInput(fmt::format("there is no task \"{}\"; several are written eval.tasks=[{}]", name, name));
     const fs::path file = named_config("tasks", name);
     Task task = load_task(file);
     if (std::any_of(tasks.begin(), tasks.end(), [&](const Task& other) { return other.name == task.name; }))
@@ -218,7 +221,15 @@ std::string show_prompts(const EvalInputs& inputs, int64_t count) {
   std::vector<int64_t> shown(inputs.tasks.size(), 0);
   for (const EvalItem& item : inputs.items) {
     const Task& task = inputs.tasks[item.task];
-    if (task.kind == TaskKind::kPerplexity || shown[item.task]++ >= count) continue;
+    if (shown[item.task]++ >= count) continue;
+    if (const auto& corpus = inputs.corpora[item.task]) {
+      const int64_t row = std::stoll(item.item.id);
+      const at::Tensor ids = corpus->batch({&row, 1}).ids.to(at::kInt);
+      text +=
+          fmt::format("--- {} {}\n{}\n", task.name, printable(corpus->id(row)),
+                      readable({ids.data_ptr<int32_t>(), ids.data_ptr<int32_t>() + ids.numel()}, *inputs.tokenizer));
+      continue;
+    }
     text += fmt::format("--- {} {}\n{}\n", task.name, printable(item.item.id),
                         readable(prompt_ids(inputs, item), *inputs.tokenizer));
     if (task.kind == TaskKind::kChoice) {

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
+#include "data/json_text.h"
 #include "data/utf8.h"
 #include "trainer/eval/code.h"
 #include "trainer/eval/extract.h"
@@ -93,6 +96,8 @@ ordered_json answer_sample(const EvalInputs& inputs, const EvalItem& item, const
   sample["output"] = answer.text.output;
   sample["role"] = role ? ordered_json(*role) : ordered_json();
   sample["role_is_given"] = item.given_role.has_value();
+  // Beside one that stands in the system line or the user's turn.
+  if (item.given_role && answer.text.role) sample["own_role"] = *answer.text.role;
   sample["answer"] = answer.text.answer;
   sample["tokens"] = answer.tokens;
   sample["cut"] = answer.cut;
@@ -109,6 +114,45 @@ ordered_json answer_sample(const EvalInputs& inputs, const EvalItem& item, const
   sample["gold"] = item.item.gold;
   sample["score"] = found && found->value == item.item.gold ? 1 : 0;
   return sample;
+}
+
+std::string fault_of(const Task& task, const ordered_json& sample) {
+  std::string fault;
+  const auto require = [&](const char* key, const char* expected, auto&& holds) {
+    const auto found = sample.find(key);
+    if (!fault.empty() || (found != sample.end() && holds(*found))) return;
+    fault = found == sample.end() ? fmt::format("without {}", key)
+                                  : fmt::format("{} is {}, expected {}", key, brief(*found), expected);
+  };
+  const auto is_text = [](const ordered_json& value) { return value.is_string(); };
+  const auto is_text_or_null = [](const ordered_json& value) { return value.is_string() || value.is_null(); };
+  const auto is_flag = [](const ordered_json& value) { return value.is_boolean(); };
+  const auto is_count = [](const ordered_json& value) { return value.is_number_integer() && value >= 0; };
+  const auto is_score = [](const ordered_json& value) { return value.is_number() && value >= 0 && value <= 1; };
+  const auto is_loss = [](const ordered_json& value) { return value.is_number() && value >= 0 && value < 1e300; };
+  if (task.kind == TaskKind::kPerplexity) {
+    require("nll", "a number from 0", is_loss);
+    require("trained_tokens", "a whole number from 0", is_count);
+    return fault;
+  }
+  require("prompt", "text", is_text);
+  require("role", "text or null", is_text_or_null);
+  if (!task.group.empty()) require("group", "text", is_text);
+  if (task.kind != TaskKind::kOpen) {
+    require("gold", "text", is_text);
+    require("extracted", "text or null", is_text_or_null);
+    require("score", "a number from 0 to 1", is_score);
+  }
+  if (task.kind == TaskKind::kChoice) {
+    require("score_raw", "a number from 0 to 1", is_score);
+    require("score_normalised", "a number from 0 to 1", is_score);
+  } else {
+    require("output", "text", is_text);
+    require("answer", "text", is_text);
+    require("cut", "true or false", is_flag);
+    require("tokens", "a whole number from 0", is_count);
+  }
+  return fault;
 }
 
 }  // namespace spt

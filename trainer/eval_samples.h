@@ -1,6 +1,7 @@
 // What is kept of each item: a line of samples/TASK.jsonl.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -21,9 +22,13 @@ nlohmann::ordered_json choice_sample(const EvalInputs& inputs, const EvalItem& i
 nlohmann::ordered_json loss_sample(const EvalInputs& inputs, const EvalItem& item, const ExampleLoss& loss);
 
 // Kinds generate, code and open: task, id, group, prompt, output, role (the model's own or the given one, else null),
-// role_is_given, answer, tokens, cut; where there is a right answer, conclusion, extracted (null: nothing), rule, gold,
-// score. Kind code runs what was written: extracted is the module, rule how it was found, outcome what became of it,
-// printed the end of what it printed.
+// role_is_given, own_role (beside a given one), answer, tokens, cut; where there is a right answer, conclusion,
+// extracted (null: nothing), rule, gold, score. Kind code runs what was written: extracted is the module, rule how it
+// was found, outcome what became of it, printed the end of what it printed.
 nlohmann::ordered_json answer_sample(const EvalInputs& inputs, const EvalItem& item, const Answer& answer);
+
+// What a sample of this task, read from a file, lacks or has wrongly, for a message; "" where it is as one of the
+// above.
+std::string fault_of(const Task& task, const nlohmann::ordered_json& sample);
 
 }  // namespace spt

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <fstream>
 #include <memory>
 #include <set>
 
@@ -15,6 +16,8 @@
 #include "base/log.h"
 #include "base/read_file.h"
 #include "base/sha256.h"
+#include "base/stop.h"
+#include "data/json_text.h"
 #include "dist/text.h"
 #include "dist/watchdog.h"
 #include "trainer/deterministic.h"
@@ -22,6 +25,8 @@
 #include "trainer/eval/perplexity.h"
 #include "trainer/eval/results.h"
 #include "trainer/eval/samples.h"
+#include "trainer/eval_samples.h"
+#include "trainer/hf_folder.h"
 #include "trainer/measure_items.h"
 #include "trainer/model/pretrained.h"
 #include "trainer/run_lock.h"
@@ -45,6 +50,11 @@ class Evaluation {
         model_(inputs_.model, mesh_.place.tp_rank, mesh_.tp->size()),
         dtype_(scalar_type(config.model.dtype, runtime.device())) {
     check_pretrained(model_, config.model.path);
+    if (is_rank_0() && config.eval.chat_template.empty() && !load_spt_json(config.model.path))
+      spdlog::warn(
+          "{} has no spt.json, which would name its template: prompts are laid out by the template spt; "
+          "eval.template says another",
+          config.model.path.string());
     const std::string weights = hash_folder(config.model.path);
     check_same_view(runtime, {{"model " + config.model.path.string(), weights}, {"tasks", inputs_.depends_on.dump()}});
     depends_on_ = inputs_.depends_on;
@@ -62,8 +72,11 @@ class Evaluation {
         found = "finished";
         fs::remove_all(journal_folder());  // left by a call that was killed behind its last line
       } else {
-        fs::create_directories(config_.run.dir / "samples");
+        if (std::error_code error; !fs::create_directories(config_.run.dir / "samples", error) && error)
+          throw BadInput(
+              fmt::format("{}: cannot be made: {}", (config_.run.dir / "samples").string(), error.message()));
         lock = std::make_unique<RunLock>(config_.run.dir);
+        remove_stop_file(config_.run.dir);
         found_ = read_eval_journal(journal_folder(), depends_on_);
         check_found();
         json keys = json::array();
@@ -82,13 +95,17 @@ class Evaluation {
     watch_collectives(config_.run.collective_timeout_s, "run.collective_timeout_s");
     if (config_.eval.deterministic) make_deterministic(model_);
     const Clock::time_point begin = Clock::now();
-    measured_ = measure_items(model_, inputs_, config_.eval, runtime_, mesh_, {journal_folder(), depends_on_}, known_);
+    measured_ = measure_items(model_, inputs_, config_.eval, runtime_, mesh_,
+                              {config_.run.dir, journal_folder(), depends_on_}, known_);
     watch_collectives(0, "");  // a rank with short items waits for the others
     const at::Tensor seconds = at::full({}, std::chrono::duration<double>(Clock::now() - begin).count(), at::kDouble);
     runtime_.host_world().all_reduce(seconds, Reduce::kMax);
     seconds_ = seconds.item<double>();
     if (any_stopped()) {
-      if (is_rank_0()) spdlog::info("stopped on request; start the same command again to go on");
+      if (is_rank_0()) {
+        remove_stop_file(config_.run.dir);
+        spdlog::info("stopped on request; start the same command again to go on");
+      }
       return ExitStatus::kStopped;
     }
     gather();
@@ -114,10 +131,48 @@ class Evaluation {
     if (const std::string differs = differing_facts(facts, depends_on_); !differs.empty())
       throw BadInput(fmt::format("{} is of another evaluation (what differs: {}); choose another run.dir",
                                  file.string(), differs));
-    for (const auto& [task, result] : found) read_samples(config_.run.dir, task, result);
-    fmt::print("{} is finished:\n", config_.run.dir.string());
-    for (const auto& [task, result] : results.at("tasks").items()) fmt::print("{}\n", describe_result(task, result));
+    std::string lines;
+    for (size_t i = 0; i < inputs_.tasks.size(); ++i) {
+      const std::string& name = inputs_.tasks[i].name;
+      const auto stored = found.find(name);
+      if (stored == found.end())
+        throw BadInput(
+            fmt::format("{}: lacks the task {}: the evaluation is not whole; remove results.json and start "
+                        "this again, or choose another run.dir",
+                        file.string(), name));
+      const ordered_json result = result_of(i, stored_samples(i, stored->second));
+      if (const ordered_json& written = results["tasks"][name];
+          written.value("value", ordered_json()) != result["value"])
+        throw BadInput(
+            fmt::format("{}: says that {} is {}, and its samples make it {}: the file was changed; remove it "
+                        "and start this again, or choose another run.dir",
+                        file.string(), name, brief(written.value("value", ordered_json())), brief(result["value"])));
+      lines += describe_result(name, result) + "\n";
+    }
+    fmt::print("{} is finished:\n{}", config_.run.dir.string(), lines);
     return true;
+  }
+
+  // Of a finished evaluation, in the order of its file.
+  std::vector<ordered_json> stored_samples(size_t task, const TaskResult& result) const {
+    const std::string& name = inputs_.tasks[task].name;
+    read_samples(config_.run.dir, name, result);  // refuses what is broken or missing
+    const fs::path file = samples_file(config_.run.dir, name);
+    std::vector<ordered_json> samples;
+    int64_t number = 0;
+    std::ifstream stream(file, std::ios::binary);
+    for (std::string line; std::getline(stream, line);) {
+      samples.push_back(ordered_json::parse(line));
+      ++number;
+      if (const std::string fault = fault_of(inputs_.tasks[task], samples.back()); !fault.empty())
+        throw BadInput(fmt::format("{}:{}: the sample is not whole ({}); remove results.json and start this again",
+                                   file.string(), number, fault));
+    }
+    return samples;
+  }
+
+  ordered_json result_of(size_t task, const std::vector<ordered_json>& samples) const {
+    return inputs_.corpora[task] ? summarise_losses(samples) : summarise(inputs_.tasks[task], samples);
   }
 
   // Throws BadInput: a sample of the journal that lacks what its task's kind writes.
@@ -125,25 +180,11 @@ class Evaluation {
     for (const ordered_json& sample : found_) {
       const auto task = std::find_if(inputs_.tasks.begin(), inputs_.tasks.end(),
                                      [&](const Task& one) { return sample["task"] == one.name; });
-      std::vector<std::string> lacks;
-      const auto require = [&](const char* key) {
-        if (!sample.contains(key)) lacks.emplace_back(key);
-      };
-      if (task != inputs_.tasks.end()) {
-        if (task->kind == TaskKind::kPerplexity) {
-          require("nll");
-          require("trained_tokens");
-        } else {
-          require("prompt");
-          require(task->kind == TaskKind::kOpen ? "output" : "score");
-          if (!task->group.empty()) require("group");
-        }
-      }
-      if (task == inputs_.tasks.end() || !lacks.empty())
+      const std::string fault = task == inputs_.tasks.end() ? "no such task" : fault_of(*task, sample);
+      if (!fault.empty())
         throw BadInput(
             fmt::format("{}: the sample {} of task {} is not whole ({}); remove its line to measure it again",
-                        journal_folder().string(), sample["id"].dump(), sample["task"].dump(),
-                        lacks.empty() ? "no such task" : "without " + fmt::format("{}", fmt::join(lacks, ", "))));
+                        journal_folder().string(), brief(sample["id"]), brief(sample["task"]), fault));
     }
   }
 
@@ -178,7 +219,10 @@ class Evaluation {
         samples.push_back(*by_key.at({name, item.item.id}));
         samples.back().erase("task");
       }
-      results["tasks"][name] = inputs_.corpora[i] ? summarise_losses(i, samples) : summarise(inputs_.tasks[i], samples);
+      // In place of a corpus's rows its ids.
+      if (const auto& corpus = inputs_.corpora[i])
+        for (ordered_json& sample : samples) sample["id"] = corpus->id(std::stoll(sample["id"].get<std::string>()));
+      results["tasks"][name] = result_of(i, samples);
       if (config_.eval.shots > 0 && !inputs_.corpora[i]) results["tasks"][name]["shots"] = config_.eval.shots;
       std::string lines;
       for (const ordered_json& sample : samples) lines += sample.dump() + "\n";
@@ -189,11 +233,18 @@ class Evaluation {
     fs::remove_all(journal_folder());
   }
 
+  // By its text: two models may bring one template.
+  std::string template_name() const {
+    const ChatTemplate* chat_template = inputs_.prompter.chat_template();
+    return chat_template != nullptr ? "sha256 " + sha256_hex(chat_template->text()).substr(0, 12) : "none";
+  }
+
   ordered_json settings() const {
     const auto& eval = config_.eval;
     ordered_json settings = {{"dtype", dtype_name()},
                              {"role", eval.role},
                              {"role_in", fields_detail::format_any(eval.role_in)},
+                             {"template", template_name()},
                              {"max_new_tokens", eval.max_new_tokens},
                              {"conclusion_tokens", eval.conclusion_tokens},
                              {"limit", eval.limit ? ordered_json(*eval.limit) : ordered_json()},
@@ -204,13 +255,10 @@ class Evaluation {
     return settings;
   }
 
-  // Puts the corpus's ids in place of its rows.
-  ordered_json summarise_losses(size_t task, std::vector<ordered_json>& samples) const {
+  static ordered_json summarise_losses(const std::vector<ordered_json>& samples) {
     std::vector<ExampleLoss> losses;
-    for (ordered_json& sample : samples) {
+    for (const ordered_json& sample : samples)
       losses.push_back({static_cast<int64_t>(losses.size()), sample["nll"].get<double>(), sample["trained_tokens"]});
-      sample["id"] = inputs_.corpora[task]->id(losses.back().row);
-    }
     const Perplexity found = perplexity(losses);
     return {{"metric", "perplexity"},
             {"value", found.value},

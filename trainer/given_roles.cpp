@@ -33,6 +33,8 @@ GivenRoles::GivenRoles(const std::string& role, const fs::path& from, const Chat
                         role, prefix));
       text_ = read_file(role);
       text_.erase(text_.find_last_not_of(" \t\r\n") + 1);
+      if (!text_.starts_with(prefix))
+        throw BadInput(fmt::format("eval.role: the text in {} does not begin with '{}', as a role does", role, prefix));
     }
     if (text_.find("\n\n") != std::string::npos) throw BadInput("eval.role: a role has no blank line in it");
   }
@@ -50,6 +52,9 @@ GivenRoles::GivenRoles(const std::string& role, const fs::path& from, const Chat
 
 std::map<std::string, std::optional<std::string>> GivenRoles::written(const Task& task) const {
   const fs::path file = from_ / "samples" / (task.name + ".jsonl");
+  if (std::error_code error; !fs::exists(file, error))
+    throw BadInput(fmt::format("eval.roles_from: {} did not measure task {}: {} is not there", from_.string(),
+                               task.name, file.string()));
   const std::string text = read_file(file);
   std::map<std::string, std::optional<std::string>> roles;
   int64_t line = 1;

@@ -89,7 +89,8 @@ class Measuring {
         mesh_(mesh),
         portions_(portions_of(inputs, known, std::min(kPassTokens, config.batch_tokens.value_or(kPassTokens)),
                               !config.deterministic, mesh.dp->size())),
-        queue_(runtime, mesh, static_cast<int64_t>(portions_.size())) {
+        queue_(runtime, mesh, static_cast<int64_t>(portions_.size())),
+        run_(journal.run) {
     if (mesh.place.tp_rank == 0) journal_.emplace(journal.folder, mesh.place.dp_rank, journal.depends_on);
     if (runtime.rank() == 0)
       progress_.emplace(journal.folder, static_cast<int64_t>(known.size()), static_cast<int64_t>(inputs.items.size()));
@@ -158,7 +159,8 @@ class Measuring {
       const size_t i = portions_[static_cast<size_t>(*portion)].items[0];
       portion.reset();
       const EvalItem& item = inputs_.items[i];
-      return Question{i, prompt_ids(inputs_, item), trigger_ids(inputs_, item), item.given_role.has_value()};
+      return Question{i, prompt_ids(inputs_, item), trigger_ids(inputs_, item),
+                      item.given_role && config_.role_in == RoleIn::kAssistant};
     };
     answer(model_, inputs_.prompter, inputs_.tokenizer->eos(), config,
            {next, [this](size_t i, const Answer& made) { keep_answer(inputs_.items[i], made); },
@@ -200,13 +202,20 @@ class Measuring {
   bool go_on() {
     queue_.serve();
     keep_finished(running_.size());
-    measured_.stopped = measured_.stopped || stop_requested();
+    measured_.stopped = measured_.stopped || stop_requested() || stop_file();
     if (mesh_.tp->size() > 1) {
       at::Tensor any = at::full({}, int64_t{measured_.stopped}, at::TensorOptions(at::kLong).device(runtime_.device()));
       mesh_.tp->all_reduce(any, Reduce::kMax);
       measured_.stopped = any.item<int64_t>() != 0;
     }
     return !measured_.stopped;
+  }
+
+  // Looked for now and then, by each rank: they do not wait for each other.
+  bool stop_file() {
+    if (Clock::now() < next_look_) return false;
+    next_look_ = Clock::now() + std::chrono::milliseconds(200);
+    return stop_file_in(run_);
   }
 
   CausalLm& model_;
@@ -221,6 +230,8 @@ class Measuring {
   SharedPrefix shared_;                            // of passes
   std::deque<std::future<ordered_json>> running_;  // code under test
   MeasuredItems measured_;
+  std::filesystem::path run_;
+  Clock::time_point next_look_;
 };
 
 }  // namespace

@@ -16,8 +16,9 @@
 namespace spt {
 
 struct JournalPlace {
-  std::filesystem::path folder;
-  nlohmann::json depends_on;  // eval_journal.h
+  std::filesystem::path run;     // may get a file STOP
+  std::filesystem::path folder;  // of the journal
+  nlohmann::json depends_on;     // eval_journal.h
 };
 
 struct MeasuredItems {

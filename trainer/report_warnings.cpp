@@ -82,15 +82,7 @@ class Warnings {
   }
 
   void look_at_settings() {
-    const std::vector<std::string> differing = differing_settings(report_.evaluations);
-    for (const std::string& key : differing) {
-      std::vector<std::string> values;
-      for (const ReportEvaluation& evaluation : report_.evaluations)
-        if (evaluation.facts.settings.is_object())
-          values.push_back(
-              fmt::format("{} in {}", brief(evaluation.facts.settings.value(key, json())), evaluation.facts.name));
-      found_.push_back(fmt::format("measured with another {}: {}", key, fmt::join(values, ", ")));
-    }
+    for (const std::string& note : notes_of_settings(settings_of(report_.evaluations))) found_.push_back(note);
     for (const ReportEvaluation& evaluation : report_.evaluations) {
       if (!evaluation.facts.settings.is_object()) continue;
       const json limit = evaluation.facts.settings.value("limit", json());
@@ -155,22 +147,11 @@ std::vector<std::string> differing_keys(const std::vector<ReportRun>& runs) {
   return keys;
 }
 
-std::vector<std::string> differing_settings(const std::vector<ReportEvaluation>& evaluations) {
-  std::map<std::string, std::set<std::string>> values;
-  size_t with_settings = 0;
-  std::map<std::string, size_t> having;
-  for (const ReportEvaluation& evaluation : evaluations) {
-    if (!evaluation.facts.settings.is_object()) continue;
-    ++with_settings;
-    for (const auto& [key, value] : evaluation.facts.settings.items()) {
-      values[key].insert(value.dump());
-      ++having[key];
-    }
-  }
-  std::vector<std::string> keys;
-  for (const auto& [key, found] : values)
-    if (found.size() > 1 || having[key] < with_settings) keys.push_back(key);
-  return keys;
+std::vector<EvaluationSettings> settings_of(const std::vector<ReportEvaluation>& evaluations) {
+  std::vector<EvaluationSettings> settings;
+  for (const ReportEvaluation& evaluation : evaluations)
+    settings.push_back({evaluation.facts.name, evaluation.facts.settings});
+  return settings;
 }
 
 std::vector<std::string> warnings_of(const Report& report, const std::vector<std::filesystem::path>& unended) {

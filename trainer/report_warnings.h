@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "trainer/eval/settings.h"
 #include "trainer/report.h"
 
 namespace spt {
@@ -16,8 +17,7 @@ bool is_expected_difference(const std::string& key);
 // The dotted keys in which the runs' configurations differ, in the order of the first.
 std::vector<std::string> differing_keys(const std::vector<ReportRun>& runs);
 
-// The keys of `settings` in which evaluations differ.
-std::vector<std::string> differing_settings(const std::vector<ReportEvaluation>& evaluations);
+std::vector<EvaluationSettings> settings_of(const std::vector<ReportEvaluation>& evaluations);
 
 // `unended`: as ReportFolders. Of the rest of `report` all but its warnings is read.
 std::vector<std::string> warnings_of(const Report& report, const std::vector<std::filesystem::path>& unended);

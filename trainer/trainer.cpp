@@ -142,6 +142,8 @@ ExitStatus Trainer::run() {
     spdlog::info("{}", describe_start(done, inputs_.total_steps, config_.run.dir));
     return ExitStatus::kDone;
   }
+  if (runtime_.rank() == 0 && config_.model.init == Init::kPretrained)
+    weights_hash_ = std::async(std::launch::async, weights_hash, config_.model.path);
   load(checkpoint);
   open_records(done);
 
@@ -169,8 +171,7 @@ ExitStatus Trainer::run() {
     if (stop && done < inputs_.total_steps) {
       spdlog::info("stopped on request after step {} of {}; start the same command again to go on", done,
                    inputs_.total_steps);
-      std::error_code error;
-      if (runtime_.rank() == 0) fs::remove(config_.run.dir / "STOP", error);
+      if (runtime_.rank() == 0) remove_stop_file(config_.run.dir);
       return ExitStatus::kStopped;
     }
   }
@@ -191,8 +192,7 @@ std::unique_ptr<RunLock> Trainer::take_run_folder() const {
   if (error) throw BadInput(fmt::format("run.dir {} cannot be made: {}", config_.run.dir.string(), error.message()));
   auto lock = std::make_unique<RunLock>(config_.run.dir);
   check_run_folder(config_);  // again: another run may have written it since
-  // A request left from the last time must not stop this one.
-  fs::remove(config_.run.dir / "STOP", error);
+  remove_stop_file(config_.run.dir);
   return lock;
 }
 
@@ -234,11 +234,10 @@ void Trainer::load(std::optional<int64_t> checkpoint) {
 
 void Trainer::open_records(int64_t done) {
   const bool is_rank_0 = runtime_.rank() == 0;
-  const nlohmann::json manifest = make_manifest(
-      runtime_, config_,
-      {inputs_.train->info().content_sha256,
-       is_rank_0 && config_.model.init == Init::kPretrained ? weights_hash(config_.model.path) : std::string(),
-       inputs_.total_steps, command_line_});
+  const nlohmann::json manifest =
+      make_manifest(runtime_, config_,
+                    {inputs_.train->info().content_sha256, weights_hash_.valid() ? weights_hash_.get() : std::string(),
+                     inputs_.total_steps, command_line_});
   if (!is_rank_0) return;
   write_durable(config_.run.dir / "config.yaml", dump_fields(config_));
   // Bytes of a path that are no UTF-8 become U+FFFD.
@@ -364,9 +363,7 @@ void Trainer::save(int64_t step) {
 
 bool Trainer::should_stop() {
   if (lock_) lock_->require_held();
-  std::error_code unknown;  // a network file system that does not answer asks for nothing
-  const bool asked =
-      stop_requested() || (runtime_.rank() == 0 && fs::is_regular_file(config_.run.dir / "STOP", unknown));
+  const bool asked = stop_requested() || (runtime_.rank() == 0 && stop_file_in(config_.run.dir));
   at::Tensor any = at::full({}, int64_t{asked}, at::kLong);
   runtime_.host_world().all_reduce(any, Reduce::kMax);
   return any.item<int64_t>() != 0;

@@ -1,6 +1,7 @@
 // Full-parameter fine-tuning of one model on one corpus, on a dp × tp mesh.
 #pragma once
 
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -67,6 +68,7 @@ class Trainer {
   std::unique_ptr<ZeroAdamW> optimizer_;
   std::unique_ptr<ReadAhead<std::vector<Batch>>> rows_;  // of each step, read while the one before is trained on
   // On rank 0, while it runs:
+  std::future<std::string> weights_hash_;  // of the weights that it starts from, while they are loaded
   std::unique_ptr<RunLock> lock_;
   std::optional<MetricsWriter> metrics_;
   std::optional<EventWriter> events_;

@@ -143,7 +143,8 @@ TEST_F(TaskFiles, AFileThatUnpacksToMoreThanTheLimitIsRefused) {
 }
 
 TEST_F(TaskFiles, WhatIsNoBenchmarkIsRefusedWithItsPlace) {
-  EXPECT_THAT(error([&] { read({.path = "none*.jsonl"}); }), AllOf(HasSubstr("none*.jsonl"), HasSubstr("data root")));
+  EXPECT_THAT(error([&] { read({.path = "none*.jsonl"}); }),
+              AllOf(HasSubstr("none*.jsonl"), HasSubstr("eval.data.root")));
   folder_.put("t.jsonl", "{}\n{\n");
   EXPECT_THAT(error([&] { read({.path = "t.jsonl"}); }), HasSubstr("t.jsonl:2: is not JSON"));
   folder_.put("t.jsonl", "{}\n[]\n");

@@ -290,10 +290,18 @@ class RefusedTest(CompareCase):
         self.refused(self.a, fewer, says=["has 4 samples", "has 3: only evaluations of the same items"])
         self.refused(self.a, self.b, self.a, fewer, says=["--baseline"])
         self.refused(self.a, self.a, "--baseline", self.b, fewer, says=["has 4 samples", "has 3"])
-        one = self.evaluation("one", t=self.samples[:1])
-        self.refused(one, one, says=["1 of its samples count", "at least 2"])
-        none = self.evaluation("none", t=[])
-        self.refused(none, none, says=["0 of its samples count", "at least 2"])
+        for count in 1, 0:
+            few, same = (self.evaluation(f"{name}-{count}", t=self.samples[:count]) for name in ("few", "same"))
+            self.refused(few, same, says=[f"{count} of its samples count", "at least 2"])
+
+    def test_an_evaluation_against_itself_is_said(self):
+        self.assertIn(f"{self.a} stands on both sides", self.run_compare(self.a, self.a))
+
+    def test_what_was_measured_in_another_way_is_said(self):
+        for folder, role in (self.a, "self"), (self.b, "none"):
+            results = json.loads((folder / "results.json").read_text())
+            (folder / "results.json").write_text(json.dumps({**results, "settings": {"role": role, "max_new_tokens": 8}}))
+        self.assertIn(f'measured with another role: "self" in {self.a}, "none" in {self.b}', self.run_compare(self.a, self.b))
 
     def test_groups_of_some_items_only(self):
         for folder in self.a, self.b:

@@ -221,7 +221,46 @@ class EvalTasksTest(JobTest):
         self.assertIn("picks: accuracy", self.spt(*self.arguments("out", *overrides), ranks=2))
         self.assertEqual({path: path.stat().st_mtime_ns for path in (self.folder / "out").rglob("*")}, before)
         output = self.spt(*self.arguments("out", *overrides, "eval.limit=3"), status=BAD_INPUT)
-        self.assert_one_message(output, "results.json is of another evaluation (what differs: task picks)", "run.dir")
+        self.assert_one_message(output, "results.json is of another evaluation (what differs: task picks: its file or data, eval.limit, eval.seed, eval.shots)", "run.dir")
+
+    def test_a_finished_evaluation_that_was_changed_is_refused(self):
+        arguments = self.arguments("out", f"eval.tasks=[{self.shared}/picks.yaml,{self.shared}/sums.yaml]")
+        self.spt(*arguments)
+        file, samples = self.folder / "out/results.json", self.folder / "out/samples/sums.jsonl"
+        whole, lines = file.read_text(), samples.read_text()
+        for change, says in ((lambda r: r["tasks"].pop("picks"), "lacks the task picks"), (lambda r: r["tasks"]["sums"].pop("value"), "says that sums is null"),
+                             (lambda r: r["tasks"]["sums"].update(value=0.99), "says that sums is 0.99")):
+            results = json.loads(whole)
+            change(results)
+            file.write_text(json.dumps(results))
+            self.assert_one_message(self.spt(*arguments, status=BAD_INPUT), says, "start this again")
+        file.write_text(whole)
+        samples.write_text(lines.replace('"role":', '"rule_of":', 1))
+        self.assert_one_message(self.spt(*arguments, status=BAD_INPUT), "sums.jsonl:1: the sample is not whole (without role)")
+        samples.unlink()
+        self.assert_one_message(self.spt(*arguments, status=BAD_INPUT), "sums.jsonl: is no file", "remove results.json")
+
+    def test_a_sample_of_the_journal_that_was_changed_is_refused(self):
+        arguments = self.arguments("out", f"eval.tasks=[{self.shared}/sums.yaml]")
+        job = self.start_spt(*arguments, "eval.batch_sequences=1")
+        journal = self.folder / "out/journal/rank-00000.jsonl"
+        wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 2, "some samples are written")
+        job.kill()
+        lines = [line for line in journal.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        sample = json.loads(lines[1])
+        for change, says in (({"score": 7}, "score is 7, expected a number from 0 to 1"), ({"score": None}, "score is null"), ({"cut": "x"}, 'cut is "x"')):
+            journal.write_text("".join([lines[0], json.dumps({**sample, **change}) + "\n", *lines[2:]]))
+            self.assert_one_message(self.spt(*arguments, status=BAD_INPUT), f"the sample {json.dumps(sample['id'])} of task", says)
+
+    def test_a_file_STOP_ends_it_and_it_goes_on(self):
+        arguments = self.arguments("out", f"eval.tasks=[{self.shared}/sums.yaml]", "eval.max_new_tokens=1200")
+        job = self.start_spt(*arguments, "eval.batch_sequences=1", ranks=2)
+        wait_until(lambda: (self.folder / "out/journal/rank-00000.jsonl").exists(), "it measures")
+        (self.folder / "out/STOP").write_text("")
+        self.assertEqual(job.finish(), STOPPED, job.output)
+        self.assertFalse((self.folder / "out/STOP").exists())
+        (self.folder / "out/STOP").write_text("")  # left from the last time: this call is not meant
+        self.spt(*arguments)
 
     def test_given_roles_stand_where_they_are_asked_for(self):
         sums = f"eval.tasks=[{self.shared}/sums.yaml]"

@@ -204,7 +204,7 @@ class ReplayTest(JudgeTest):
         self.record.write_text('{"format": "spt-judgements", "version": 1}\n')
         self.assert_one_message(self.spt("judge", self.a, self.b, "--replay", self.out, status=BAD_INPUT), "judgements.jsonl:1: ")
         self.record.write_text("")
-        self.assert_one_message(self.spt("judge", self.a, self.b, "--replay", self.out, status=BAD_INPUT), "judgements.jsonl:1: ")
+        self.assert_one_message(self.spt("judge", self.a, self.b, "--replay", self.out, status=BAD_INPUT), "holds no judging")
 
     def test_answers_that_are_all_equal_need_no_judge(self):
         asked = len(self.server.requests)

@@ -103,7 +103,7 @@ class OutcomesTest(JudgeTest):
         self.assertIn('its last line is "Verdict: A or B", which is no verdict', again.turns[2])
         task = self.judgement()["tasks"]["talk"]
         self.assertEqual((task["n"], task["pairs"], task["unparsed"], task["unparsed_share"], task["lose"]["count"], task["lose"]["share"]), (3, 4, 1, 0.25, 3, 1))
-        self.assertIn("talk: 1 of 4 pairs are left out, because the judge gave no verdict in 3 replies", output)
+        self.assertIn("talk: 1 of 4 pairs are left out, because the judge gave no verdict in 3 tries", output)
 
     def test_what_gets_no_reply_is_left_out_counted_and_asked_for_again_by_the_next_call(self):
         self.evaluations(["answer 0", "answer 1"], ["other", "others"])

@@ -87,6 +87,18 @@ class OutputTest(PlanCase):
         self.assertAlmostEqual(planned["step_total_seconds"], sum(planned["step_seconds"].values()))
         self.assertEqual(list(self.folder.iterdir()), [])
 
+    def test_a_saved_machine_is_planned_with_again(self):
+        saved = self.folder / "here.yaml"
+        here = json.loads(self.plan("--json", "--save-machine", saved, ranks=2))
+        again = json.loads(self.plan("--json", "--gpu", saved, ranks=2))
+        self.assertEqual(again.pop("machine"), "here")
+        here.pop("machine")
+        self.assertEqual(again["memory_bytes"], here["memory_bytes"])
+        for part, seconds in here["step_seconds"].items():
+            self.assertAlmostEqual(again["step_seconds"][part], seconds, delta=1e-3 * here["step_total_seconds"])
+        output = self.spt("plan", *self.train_arguments(self.folder / "none"), "--save-machine", saved, status=BAD_INPUT)
+        self.assert_one_message(output, str(saved), "is there already")
+
     def test_what_does_not_fit_says_which_keys_to_turn(self):
         machine = self.folder / "small.yaml"
         machine.write_text("memory_gb: 0.03\nbf16_tflops: 1\nfp32_tflops: 1\nmemory_gb_s: 10\nlink_gb_s: 1\nnetwork_gb_s: 1\nhost_link_gb_s: 1\n"

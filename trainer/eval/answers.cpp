@@ -13,7 +13,7 @@ class Answering {
   std::optional<Prompt> next(bool wait) {
     std::optional<Question> question = stream_.next(wait);
     if (!question) return std::nullopt;
-    const bool forbid = config_.forbid_role && !question->role_is_given;
+    const bool forbid = config_.forbid_role && !question->begins_with_role;
     Prompt prompt{std::move(question->prompt), question->number, forbid ? prompter_.role_begin() : std::nullopt};
     asked_[question->number] = {std::move(*question), std::nullopt};
     return prompt;
@@ -26,12 +26,12 @@ class Answering {
       return finish(number, *waiting);
     }
     const auto written = static_cast<int64_t>(continuation.ids.size());
-    if (!continuation.stopped && !continuation.full && !question.role_is_given) {
+    if (!continuation.stopped && !continuation.full && !question.begins_with_role) {
       if (const int64_t more = still_allowed(continuation.ids) - written; more > 0) return FollowUp{{}, more};
     }
     Answer answer;
     answer.text = prompter_.split(continuation.ids);
-    if (question.role_is_given) {
+    if (question.begins_with_role) {
       answer.text.role.reset();
       answer.text.answer = answer.text.output;
     }

@@ -16,8 +16,8 @@ namespace spt {
 struct Question {
   size_t number = 0;  // tells questions apart
   std::vector<int32_t> prompt;
-  std::vector<int32_t> trigger;  // empty: one stage
-  bool role_is_given = false;
+  std::vector<int32_t> trigger;   // empty: one stage
+  bool begins_with_role = false;  // that was given at the head of the assistant's turn: what is written is no role
 };
 
 struct Answer {

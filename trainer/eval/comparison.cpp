@@ -12,6 +12,7 @@
 #include "data/json_text.h"
 #include "trainer/eval/same_items.h"
 #include "trainer/eval/samples.h"
+#include "trainer/eval/settings.h"
 
 namespace spt {
 namespace {
@@ -36,6 +37,13 @@ std::vector<EvaluationFolder> open_folders(const std::vector<fs::path>& paths) {
   std::vector<EvaluationFolder> folders;
   for (const fs::path& path : paths) folders.push_back({path, read_results(path)});
   return folders;
+}
+
+std::vector<EvaluationSettings> settings_of_all(const Sides& sides) {
+  std::vector<EvaluationSettings> settings;
+  for (const EvaluationFolder* folder : sides.all())
+    settings.push_back({folder->path.string(), settings_of(folder->path)});
+  return settings;
 }
 
 // One pair twice would count as two seeds.
@@ -102,8 +110,10 @@ std::vector<std::string> take_scoreless(std::set<std::string>& tasks, const Side
     if (!sides.first().results.at(name).has_scores()) taken.push_back(name);
   for (const std::string& name : taken) tasks.erase(name);
   if (!taken.empty() && (are_chosen || tasks.empty()))
-    throw BadInput(fmt::format("{}: no scores in {}, so there is nothing to compare",
-                               (sides.first().path / "results.json").string(), fmt::join(taken, ", ")));
+    throw BadInput(
+        fmt::format("{}: no scores in {}, so there is nothing to compare; answers to open questions "
+                    "are compared by spt judge",
+                    (sides.first().path / "results.json").string(), fmt::join(taken, ", ")));
   return taken;
 }
 
@@ -256,6 +266,10 @@ Comparison compare(const CompareOptions& options) {
   add_holm(comparison.tasks);
   comparison.mean = mean_of(all);
   comparison.notes = notes_of(comparison);
+  for (size_t i = 0; i < sides.a.size(); ++i)
+    if (fs::canonical(sides.a[i].path) == fs::canonical(sides.b[i].path))
+      comparison.notes.push_back(fmt::format("{} stands on both sides", sides.a[i].path.string()));
+  for (const std::string& note : notes_of_settings(settings_of_all(sides))) comparison.notes.push_back(note);
   for (const std::string& name : scoreless) comparison.notes.push_back(name + ": has no scores, so it is left out");
   return comparison;
 }

@@ -40,7 +40,9 @@ std::string differing_facts(const json& found, const json& now) {
   for (const json* facts : {&found, &now})
     for (const auto& [key, value] : facts->items())
       if (!found.contains(key) || !now.contains(key) || found[key] != now[key]) keys.insert(key);
-  return fmt::format("{}", fmt::join(keys, ", "));
+  const bool has_task = std::any_of(keys.begin(), keys.end(), [](const auto& key) { return key.starts_with("task "); });
+  return fmt::format("{}{}", fmt::join(keys, ", "),
+                     has_task ? ": its file or data, eval.limit, eval.seed, eval.shots" : "");
 }
 
 std::vector<ordered_json> read_eval_journal(const fs::path& folder, const json& depends_on) {
@@ -49,8 +51,10 @@ std::vector<ordered_json> read_eval_journal(const fs::path& folder, const json& 
     const std::string text = read_file(file);
     int64_t line = 1;
     for (size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1, ++line) {
-      ordered_json value = ordered_json::parse(text.begin() + static_cast<std::ptrdiff_t>(begin),
-                                               text.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
+      const std::string written = text.substr(begin, end - begin);
+      // Samples are flat: what is nested deeper than the stack may allow is dropped.
+      const auto is_flat = [](int depth, ordered_json::parse_event_t, const ordered_json&) { return depth <= 32; };
+      const ordered_json value = ordered_json::parse(written, is_flat, false);
       const bool is_header = line == 1;
       const auto is = [&](const char* key, bool (ordered_json::*type)() const noexcept) {
         return value.contains(key) && (value[key].*type)();
@@ -62,7 +66,7 @@ std::vector<ordered_json> read_eval_journal(const fs::path& folder, const json& 
             "{}:{}: is no line of an evaluation's journal; remove the line to measure its sample again, or the file",
             file.string(), line));
       if (!is_header) {
-        samples.push_back(std::move(value));
+        samples.push_back(value);
       } else if (value["version"] != kVersion) {
         throw BadInput(fmt::format("{}: is of version {}, this program reads {}; choose another run.dir, or remove {}",
                                    file.string(), value["version"].dump(), kVersion, folder.string()));

@@ -9,6 +9,7 @@
 #include "base/durable.h"
 #include "base/error.h"
 #include "base/fields.h"
+#include "base/read_file.h"
 #include "base/sha256.h"
 #include "data/json_text.h"
 #include "data/word_ngrams.h"
@@ -69,8 +70,10 @@ JournalContent read_record(const fs::path& folder) {
 }  // namespace
 
 bool has_record(const fs::path& folder) {
+  // Of one without a whole line, as a full disk or kill -9 leaves it, nothing is known.
   std::error_code error;
-  return fs::is_regular_file(record_file(folder), error);
+  return fs::is_regular_file(record_file(folder), error) &&
+         read_file(record_file(folder)).find('\n') != std::string::npos;
 }
 
 RecordHeader read_record_header(const fs::path& folder) {

@@ -96,6 +96,8 @@ std::string describe_result(const std::string& task, const ordered_json& result)
   const auto share = [&](const char* key, const char* words) {
     if (result.contains(key)) text += fmt::format(", {} {:.2f}", words, result[key].get<double>());
   };
+  if (result["metric"] == "accuracy") share("accuracy_normalised", "normalised");
+  if (result["metric"] == "accuracy_normalised") share("accuracy", "not normalised");
   share("role_share", "with a role");
   share("nothing_extracted_share", "nothing extracted");
   share("cut_share", "cut");

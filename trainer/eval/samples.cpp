@@ -118,8 +118,8 @@ std::vector<T> read_each(const fs::path& folder, const std::string& task, const 
   const fs::path path = samples_file(folder, task);
   if (std::error_code error; !fs::is_regular_file(path, error))
     throw BadInput(
-        fmt::format("{}: is no file, and results.json has the task {}: the evaluation is not whole; run spt "
-                    "eval again",
+        fmt::format("{}: is no file, and results.json has the task {}: the evaluation is not whole; remove "
+                    "results.json and run spt eval again",
                     path.string(), brief(task)));
   std::ifstream file(path, std::ios::binary);
   std::vector<T> samples;
@@ -136,7 +136,7 @@ std::vector<T> read_each(const fs::path& folder, const std::string& task, const 
   if (n != result.n)
     throw BadInput(
         fmt::format("{}: has {} samples that count, and results.json says n = {}: the evaluation is not "
-                    "whole; run spt eval again",
+                    "whole; remove results.json and run spt eval again",
                     path.string(), n, result.n));
   return samples;
 }
@@ -155,6 +155,10 @@ json parse_results(const fs::path& folder) {
 }
 
 }  // namespace
+
+json settings_of(const fs::path& folder) {
+  return parse_results(folder).value("settings", json());
+}
 
 std::string evaluation_of(const fs::path& folder) {
   const json results = parse_results(folder);

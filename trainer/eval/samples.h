@@ -15,6 +15,8 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 namespace spt {
 
 struct Sample {
@@ -53,6 +55,9 @@ struct EvaluationFolder {
   std::filesystem::path path;
   std::map<std::string, TaskResult> results;  // of path / results.json
 };
+
+// How an evaluation was made, null where the file does not say. Throws as read_results.
+nlohmann::json settings_of(const std::filesystem::path& folder);
 
 // The identity of an evaluation, "" where the file has none. Throws as read_results.
 std::string evaluation_of(const std::filesystem::path& folder);

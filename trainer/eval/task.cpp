@@ -63,6 +63,8 @@ void Task::validate(std::vector<std::string>& errors) const {
     require(extract.empty(), "extract is for kind generate only");
   }
   if (kind == TaskKind::kGenerate) {
+    require(!gold.empty() || (options.given() && !options.from.empty()),
+            "gold is missing: the right answer, e.g. \"{answer}\"; kind open has none");
     require(!extract.empty(),
             "extract is missing: how the answer is read, number, letter, yes_no or a regular expression");
     if (!extract.empty()) check("extract", errors, [&] { Extractor{extract}; });
@@ -73,7 +75,10 @@ void Task::validate(std::vector<std::string>& errors) const {
 }
 
 Task load_task(const std::filesystem::path& file) {
-  return read_fields_of<Task>(file, load_config_values(file, {}));
+  const ConfigValues values = load_config_values(file, {});
+  if (!values.contains("kind"))
+    throw BadInput(fmt::format("{}: kind is missing: generate, choice, code, open or perplexity", file.string()));
+  return read_fields_of<Task>(file, values);
 }
 
 std::vector<TaskQuestion> read_questions(const Task& task, const std::filesystem::path& data_root) {

@@ -67,9 +67,17 @@ std::optional<size_t> place_of(const std::string& gold, const std::vector<Option
   if (gold.size() == 1 && gold[0] >= 'A' && gold[0] < 'A' + static_cast<char>(options.size()))
     return static_cast<size_t>(gold[0] - 'A');
   int64_t index = 0;
-  if (parse_scalar(gold, index).empty() && index >= 0 && index < static_cast<int64_t>(options.size()))
-    return static_cast<size_t>(index);
-  return find([&](const Option& option) { return option.text == gold; });
+  const auto by_text = find([&](const Option& option) { return option.text == gold; });
+  if (parse_scalar(gold, index).empty() && index >= 0 && index < static_cast<int64_t>(options.size())) {
+    const auto by_index = static_cast<size_t>(index);
+    if (by_text && *by_text != by_index)
+      throw BadInput(
+          fmt::format("gold is '{}', which is the text of option {} and the number of option {} (from 0): give the "
+                      "options labels (options.label), or gold as a letter",
+                      gold, option_letter(*by_text), option_letter(by_index)));
+    return by_index;
+  }
+  return by_text;
 }
 
 std::string normalised(const std::string& gold, const Task& task) {
