@@ -3,8 +3,8 @@
 
     bench/hosts_speed.py [--spt build/spt] [--steps 6] [--rates 1gbit 200mbit]
 
-Hosts are network namespaces of this one (bench/hosts.py: as root) and share its cores, so a rank's share of them is what a plan reckons with. One rank alone, without
-a link, says what computing takes: the plan is scaled to that, and links are the rates that were set. A model of 30M parameters, fp32.
+Hosts are network namespaces of this one (bench/hosts.py: as root) and share its cores. As many trainings of one rank each as a layout has ranks, at once and without a
+link, say what computing takes there: the plan is scaled to that, and links are the rates that were set. A model of 30M parameters, fp32.
 """
 import argparse
 import json
@@ -41,7 +41,11 @@ class Bench:
             subprocess.run(["python3", "bench/make_records.py", "configs/samples/records.jsonl", "256"], check=True, stdout=file)
         subprocess.run([self.spt, "prepare", records, "--tokenizer", self.model, "--max-tokens", "512", "--out", folder / "corpus.h5"], check=True,
                        stdout=subprocess.DEVNULL)
-        self.alone = self.one_rank()
+        self.machine = folder / "machine.yaml"
+        os.sched_setaffinity(0, {0})
+        self.planned_alone, _ = self.plan(1, 1, (), "--save-machine", str(self.machine))
+        os.sched_setaffinity(0, range(os.cpu_count()))
+        self.alone = {}
 
     def arguments(self, run, dp, keys):
         return ["/dev/null", f"run.dir={self.folder / run}", f"model.path={self.model}", "model.init=random", "model.dtype=fp32",
@@ -59,22 +63,22 @@ class Bench:
         computing = sum(seconds[part] for part in ("matrix products", "other computing", "optimizer"))
         return computing, sum(seconds.values()) - computing
 
-    def one_rank(self):
-        """What a rank with a core of its own takes for its step, and the machine that a plan reckons with there."""
-        self.machine = self.folder / "machine.yaml"
-        os.sched_setaffinity(0, {0})
-        planned, _ = self.plan(1, 1, (), "--save-machine", str(self.machine))
-        os.sched_setaffinity(0, range(os.cpu_count()))
-        env = {**os.environ, "OMP_NUM_THREADS": "1"}
-        subprocess.run([self.spt, "train", *self.arguments("alone", 1, ())], check=True, env=env, stderr=subprocess.DEVNULL)
-        measured, _ = self.medians("alone")
-        print(f"one rank alone: {measured:.2f} s a step, planned {planned:.2f} s; plans are scaled by {measured / planned:.2f}\n", flush=True)
-        return measured / planned
+    def scale(self, ranks):
+        """What a core of the plan's is to a rank, where so many compute at once."""
+        if ranks not in self.alone:
+            env = {**os.environ, "OMP_NUM_THREADS": "1"}
+            jobs = [subprocess.Popen([self.spt, "train", *self.arguments(f"alone-{ranks}-{i}", 1, ())], env=env, stderr=subprocess.DEVNULL) for i in range(ranks)]
+            if any(job.wait() for job in jobs):
+                raise SystemExit("a training of one rank failed")
+            measured = statistics.mean(self.medians(f"alone-{ranks}-{i}")[0] for i in range(ranks))
+            print(f"{ranks} trainings of one rank at once: {measured:.2f} s a step; planned on a core of its own {self.planned_alone:.2f} s", flush=True)
+            self.alone[ranks] = self.planned_alone / measured
+        return self.alone[ranks]
 
-    def predicted(self, ranks_a_host, rate, share, dp, tp, keys):
-        """Seconds a step, and of them exposed, of ranks that have `share` of a core each."""
+    def predicted(self, ranks_a_host, rate, dp, tp, keys):
+        """Seconds a step, and of them exposed."""
         values = dict(line.split(": ") for line in self.machine.read_text().splitlines()[1:])
-        scale = share / self.alone
+        scale = self.scale(dp * tp)
         for key in ("fp32_tflops", "bf16_tflops", "memory_gb_s"):
             values[key] = float(values[key]) * scale
         values.update(devices_per_node=ranks_a_host, network_gb_s=bytes_a_second(rate) / ranks_a_host / 1e9, network_us=50)
@@ -98,7 +102,7 @@ class Bench:
             ranks = count * ranks_a_host
             for overlap in ("off", "on"):
                 keys = (f"mesh.overlap={overlap}", f"mesh.tp={tp}", *more)
-                planned, hidden_not = self.predicted(ranks_a_host, rate, min(1, os.cpu_count() / ranks), ranks // tp, tp, keys)
+                planned, hidden_not = self.predicted(ranks_a_host, rate, ranks // tp, tp, keys)
                 seconds, exposed = self.measured(count, ranks_a_host, rate, tp, keys, overlap)
                 yield (f"{count} × {ranks_a_host}", f"{ranks // tp} × {tp}", rate, " ".join(more) or "", overlap, f"{planned:.2f}", f"{seconds:.2f}",
                        f"{seconds / planned:.2f}", f"{hidden_not:.2f}", f"{exposed:.2f}")
@@ -113,11 +117,11 @@ def main():
     os.chdir(Path(__file__).resolve().parent.parent)
     with tempfile.TemporaryDirectory(prefix="spt-hosts-speed-") as folder:
         bench = Bench(arguments, Path(folder))
-        print("| hosts × ranks | dp × tp | link | keys | overlap | planned s a step | measured | ratio | planned exposed s | measured |")
-        print("|---|---|---|---|---|---|---|---|---|---|")
-        for rate in arguments.rates:
-            for row in bench.rows(rate):
-                print("| " + " | ".join(row) + " |", flush=True)
+        rows = [row for rate in arguments.rates for row in bench.rows(rate)]
+    print("\n| hosts × ranks | dp × tp | link | keys | overlap | planned s a step | measured | ratio | planned exposed s | measured |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
 
 
 if __name__ == "__main__":

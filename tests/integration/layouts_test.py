@@ -49,7 +49,8 @@ class LayoutsTest(Curves):
 
 
     def test_communication_that_goes_on_while_computing_changes_no_bit(self):
-        for ranks, tp, *keys in [(2, 1), (3, 1, "optimizer.zero=2", "train.micro_batch_tokens=400"), (4, 2, "model.recompute=block")]:
+        for ranks, tp, *keys in [(2, 1), (3, 1, "optimizer.zero=2", "train.micro_batch_tokens=400"), (4, 2, "model.recompute=block"),
+                                 (4, 1, "train.batch_examples=3")]:  # one rank has nothing to compute
             with self.subTest(ranks=ranks, tp=tp, keys=keys):
                 usual, overlapped = (self.train(ranks, tp, f"mesh.overlap={overlap}", *keys) for overlap in ("off", "on"))
                 for row, other in zip(usual, overlapped):
@@ -97,6 +98,10 @@ class MicroBatchesTest(Curves):
 
     def test_activations_that_are_whole_on_every_tp_rank_give_the_same_losses(self):
         self.check("model.sequence_parallel=false", ranks=2, tp=2)
+
+    def test_all_options_together_give_the_same_losses(self):
+        self.check("optimizer.zero=2", "optimizer.offload=cpu", "model.recompute=attention", "mesh.overlap=on", "train.micro_batch_tokens=400", ranks=4, tp=2)
+        self.check("optimizer.zero=2", "optimizer.offload=cpu", "model.recompute=block", "mesh.overlap=on", "data.packing=false", ranks=3)
 
     def test_gradients_cut_over_dp_give_the_same_losses(self):
         self.check("optimizer.zero=2")

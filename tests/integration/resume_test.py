@@ -112,6 +112,16 @@ class StopTest(Training):
         self.assertLess(distance(rows, expected), 1e-5)
         self.assertEqual(checkpoints(moved), [f"step-{STEPS:06}"])
 
+    def test_a_run_with_every_option_goes_on_with_the_same_bits_and_without_them_with_close_numbers(self):
+        options = ["optimizer.zero=2", "optimizer.offload=cpu", "model.recompute=attention", "mesh.overlap=on", "train.micro_batch_tokens=300"]
+        run, moved = self.folder / "run", self.folder / "moved"
+        self.stopped(run, 2, lambda job: (run / "STOP").touch(), *options, ranks=4)
+        shutil.copytree(run, moved)
+        self.spt(*self.arguments(run, 2, *options), ranks=4)
+        self.assert_same_bits(run, self.whole_run(4, 2, *options))
+        self.spt(*self.arguments(moved, 1), ranks=2)
+        self.assertLess(distance(read_rows(moved), read_rows(self.whole_run(4, 2))), 1e-5)
+
     def test_local_sh_asked_again_ends_only_when_its_ranks_have(self):
         run = self.folder / "run"
         job = self.start_spt(*self.endless(run), ranks=2, by_local_sh=True)

@@ -68,6 +68,7 @@ int64_t ZeroAdamW::step_bytes(int64_t owned, at::ScalarType dtype, at::Device de
 
 at::Tensor ZeroAdamW::step(double lr, const std::vector<at::Tensor>& grads) {
   at::NoGradGuard no_grad;
+  finish_gathering();  // of a step before that this rank had nothing to compute for
   TORCH_INTERNAL_ASSERT(grads.size() == owned_.size());
   for (size_t i = 0; i < owned_.size(); ++i) TORCH_INTERNAL_ASSERT(grads[i].numel() == owned_[i].length);
   at::Tensor norm = at::zeros({}, values_.options().dtype(at::kDouble));
