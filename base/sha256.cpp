@@ -62,12 +62,13 @@ std::string sha256_base64(std::string_view bytes) {
   return hash.base64();
 }
 
-std::string sha256_file(const std::filesystem::path& path) {
+std::string sha256_file(const std::filesystem::path& path, const std::stop_token& stop) {
   std::ifstream file(path, std::ios::binary);
   if (!file) throw BadInput(fmt::format("{}: cannot be read: {}", path.string(), std::strerror(errno)));
   Sha256 hash;
   std::vector<char> buffer(1 << 20);
-  while (file.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) || file.gcount() > 0)
+  while (!stop.stop_requested() &&
+         (file.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) || file.gcount() > 0))
     hash.update(buffer.data(), static_cast<size_t>(file.gcount()));
   if (file.bad()) throw BadInput(fmt::format("{}: reading failed: {}", path.string(), std::strerror(errno)));
   return hash.hex();

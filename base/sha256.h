@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
@@ -29,7 +30,8 @@ class Sha256 {
 
 std::string sha256_hex(std::string_view bytes);
 std::string sha256_base64(std::string_view bytes);
-// Throws BadInput when the file cannot be read.
-std::string sha256_file(const std::filesystem::path& path);
+// Throws BadInput when the file cannot be read. Where `stop` is requested meanwhile it returns soon, with no hash of
+// it.
+std::string sha256_file(const std::filesystem::path& path, const std::stop_token& stop = {});
 
 }  // namespace spt

@@ -38,12 +38,12 @@ std::string identity_of(const fs::path& path) {
 
 }  // namespace
 
-std::string cached_sha256_file(const fs::path& path) {
+std::string cached_sha256_file(const fs::path& path, const std::stop_token& stop) {
   const std::optional<fs::path> folder = cache_folder();
   const std::string identity = identity_of(path);
   std::error_code error;
   const fs::path canonical = fs::canonical(path, error);
-  if (!folder || identity.empty() || error) return sha256_file(path);
+  if (!folder || identity.empty() || error) return sha256_file(path, stop);
 
   const fs::path known = *folder / sha256_hex(canonical.string());
   std::ifstream stream(known);
@@ -51,8 +51,8 @@ std::string cached_sha256_file(const fs::path& path) {
   constexpr size_t kDigits = 64;
   if (std::getline(stream, of) && std::getline(stream, hash) && of == identity && hash.size() == kDigits) return hash;
 
-  hash = sha256_file(path);
-  if (identity_of(path) == identity) try {  // it was not written to meanwhile
+  hash = sha256_file(path, stop);
+  if (!stop.stop_requested() && identity_of(path) == identity) try {  // it was not written to meanwhile
       fs::create_directories(*folder, error);
       write_durable(known, identity + "\n" + hash + "\n");
     } catch (const Failure&) {

@@ -1,5 +1,5 @@
-// A request to stop, made by SIGTERM, SIGUSR1 or SIGINT, or by a file STOP in the run's folder. Handlers only set a
-// flag; it is polled between steps, all ranks agree, and the job saves and exits with status 75.
+// A request to stop, made by SIGTERM, SIGUSR1 or SIGINT, whose handler only sets a flag, or by a file STOP in the run's
+// folder. Both are polled between steps; what is done is kept, and the job exits with status 75.
 #pragma once
 
 #include <filesystem>

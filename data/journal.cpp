@@ -20,12 +20,12 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr int64_t kVersion = 1;
+constexpr int64_t kJournalVersion = 1;
 constexpr int64_t kAnswersASync = 32;
 constexpr std::chrono::seconds kTimeASync{1};
 
 json header_of(const JournalKind& kind, const json& source, const json& notes) {
-  json header{{"format", kind.format}, {"version", kVersion}};
+  json header{{"format", kind.format}, {"version", kJournalVersion}};
   header.update(source);
   header.update(notes);
   return header;
@@ -51,7 +51,7 @@ JournalContent read_journal(const fs::path& path, const JournalKind& kind) {
       if (!line.is_object()) throw BadInput("the line is no JSON object");
       if (number == 1) {
         if (line.at("format") != kind.format) throw BadInput("the first line is another format's");
-        if (line.at("version") != kVersion) throw BadInput("its version is not this program's");
+        if (line.at("version") != kJournalVersion) throw BadInput("its version is not this program's");
         content.header = std::move(line);
       } else if (line.contains("written")) {
         for (const json& sha256 : line.at("written")) content.written.insert(sha256.get<std::string>());

@@ -7,7 +7,7 @@
 namespace spt {
 namespace {
 
-int64_t count_words(const std::string& text) {
+int64_t words_in(const std::string& text) {
   return static_cast<int64_t>(words_of(text).size());
 }
 
@@ -25,10 +25,10 @@ RecordStatistics record_statistics(const std::filesystem::path& path) {
     found.with_system += record->system.has_value();
     found.without_answer += turns == 1;
     found.trailing_turns += turns > 1 && turns % 2 == 1;
-    for (size_t i = 0; i < turns; ++i) (i % 2 == 0 ? user_turns : answers).push_back(count_words(record->turns[i]));
+    for (size_t i = 0; i < turns; ++i) (i % 2 == 0 ? user_turns : answers).push_back(words_in(record->turns[i]));
     if (!record->role) continue;
     ++found.with_role;
-    roles.push_back(count_words(*record->role));
+    roles.push_back(words_in(*record->role));
   }
   found.format = reader.format();
   found.user_turns = summarize(std::move(user_turns));

@@ -21,12 +21,13 @@ class Begun {
 
   // One that is done.
   Begun();
-  // `work` spends its time on `seconds`, which must outlive it; the watchdog knows it as `operation`.
+  // Finished by the thread that began it. `work` spends its time on `seconds`, which must outlive it; the watchdog
+  // knows it as `operation`.
   Begun(std::unique_ptr<Work> work, const char* operation, double& seconds);
   // One that is not finished goes on to the end of the process: others may still read and write its tensors.
   ~Begun();
   Begun(Begun&&) noexcept;
-  Begun& operator=(Begun&&) noexcept;  // REQUIRES: this one is done
+  Begun& operator=(Begun&&);  // REQUIRES: this one is finished
 
   // Blocks until the result may be used. Nothing where it is done.
   void finish();

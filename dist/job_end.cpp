@@ -43,7 +43,8 @@ JobEnd::~JobEnd() {
 }
 
 bool JobEnd::test(std::span<MPI_Request> requests) {
-  std::vector<MPI_Status> statuses(requests.size());
+  thread_local std::vector<MPI_Status> statuses;  // asked thousands of times a wait
+  statuses.resize(requests.size());
   int done = 0;
   const int code = MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, statuses.data());
   if (code == MPI_ERR_IN_STATUS)

@@ -43,7 +43,11 @@ void set_sides(CompareArguments& options) {
 
 int run(CompareArguments& options) {
   set_sides(options);
-  const Comparison comparison = with_printable_errors([&] { return compare(options.compare); });
+  const Comparison comparison = with_printable_errors([&] {
+    Comparison found = compare(options.compare);
+    for (std::string& note : notes_of_sides(options.compare)) found.notes.push_back(std::move(note));
+    return found;
+  });
   std::string text;
   if (options.json)
     text = comparison_json(options.compare, comparison);

@@ -106,17 +106,18 @@ std::optional<AssumedCorpus> assumed_corpus(const PlanArguments& options) {
 int run(const PlanArguments& options) {
   const std::optional<AssumedCorpus> assumed = assumed_corpus(options);
   if (options.ranks < 1) throw BadInput(fmt::format("--ranks is {}, must be at least 1", options.ranks));
+  const std::string& save = options.save_machine;
+  if (!save.empty() && !save.ends_with(".yaml"))
+    throw BadInput(fmt::format("--save-machine is {}, must end in .yaml, as --gpu wants it", save));
+  if (std::filesystem::exists(save))
+    throw BadInput(fmt::format("--save-machine {} is there already; choose another name", save));
   const RunConfig config = load_run_config(options.config, options.overrides);
   const Machine machine = options.gpu.empty() ? this_machine(options.ranks, scalar_type(config.model.dtype, at::kCPU))
                                               : load_machine(options.gpu);
-  if (!options.save_machine.empty()) {
-    if (std::filesystem::exists(options.save_machine))
-      throw BadInput(fmt::format("--save-machine {} is there already; choose another name", options.save_machine));
-    write_durable(options.save_machine, fmt::format("# {}\n{}", machine.name, dump_fields(machine)));
-  }
   const Planner planner(config, options.ranks, machine, assumed);
   const Plan plan = planner.plan();
   const std::vector<Proposal> proposals = planner.proposals();
+  if (!save.empty()) write_durable(save, fmt::format("# {}\n{}", machine.name, dump_fields(machine)));
   fmt::print(
       "{}", options.json ? plan_json(plan, machine, planner, proposals) : plan_text(plan, machine, planner, proposals));
   return static_cast<int>(ExitStatus::kDone);

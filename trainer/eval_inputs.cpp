@@ -81,7 +81,9 @@ std::string task_sha256(const EvalInputs& inputs, size_t task) {
   const auto update = [&](const json& facts) {
     hash.update(facts.dump(-1, ' ', false, json::error_handler_t::replace));
   };
-  update(dump_fields(inputs.tasks[task]));
+  Task file = inputs.tasks[task];
+  file.role.clear();  // one that is given is hashed with the items
+  update(dump_fields(file));
   for (const auto& [group, examples] : inputs.shots[task]) update({group, examples.text});
   if (inputs.corpora[task]) update(inputs.corpora[task]->info().content_sha256);
   for (const EvalItem& item : inputs.items)
@@ -129,7 +131,7 @@ std::string readable(const std::vector<int32_t>& ids, const Tokenizer& tokenizer
 std::vector<Task> load_tasks(const EvalConfig& config) {
   std::vector<Task> tasks;
   for (const std::string& name : config.eval.tasks) {
-    if (name.find(',') != std::string::npos)
+    if (name.find(',') != std::string::npos && name.find('/') == std::string::npos && !name.ends_with(".yaml"))
       throw BadInput(fmt::format("there is no task \"{}\"; several are written eval.tasks=[{}]", name, name));
     const fs::path file = named_config("tasks", name);
     Task task = load_task(file);

@@ -23,6 +23,9 @@ Gradients::Gradients(const Parameters& parameters, Communicator& dp, bool overla
     }
   }
   is_sharded_ = longest > 0;
+  for (size_t bucket = 1; overlap_ && bucket < owned_.size(); ++bucket)
+    TORCH_INTERNAL_ASSERT(parameters.grads(bucket).data_ptr() != parameters.grads(bucket - 1).data_ptr(),
+                          "gradients that are being reduced and those that are computed share memory");
   if (is_sharded_) received_ = at::empty({longest}, parameters.grads(0).options());
 }
 

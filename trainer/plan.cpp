@@ -65,14 +65,17 @@ double exposed_behind(const std::vector<double>& transfers, double compute) {
   return transferred - compute * static_cast<double>(transfers.size());
 }
 
-// Of transfers that are all begun, each needed in front of `compute` seconds: weights of blocks in a forward pass.
+// Of transfers that are all begun, each needed in front of `compute` seconds but the first and the last, beside which
+// little is computed: weights of embedding, blocks and head in a forward pass.
 double exposed_in_front(const std::vector<double>& transfers, double compute) {
-  double computed = 0, transferred = 0;
-  for (const double seconds : transfers) {
-    transferred += seconds;
-    computed = std::max(computed, transferred) + compute;
+  double now = 0, transferred = 0, computed = 0;
+  for (size_t i = 0; i < transfers.size(); ++i) {
+    transferred += transfers[i];
+    const double seconds = i == 0 || i + 1 == transfers.size() ? 0 : compute;
+    now = std::max(now, transferred) + seconds;
+    computed += seconds;
   }
-  return computed - compute * static_cast<double>(transfers.size());
+  return now - computed;
 }
 
 std::vector<std::string> hosts_by_rank(int ranks, const Machine& machine) {
@@ -296,10 +299,12 @@ Planner::DpSeconds Planner::dp_seconds(const Run& run, const Work& work, double 
   const double backward = work.backward / flops_a_second, forward = work.forward / flops_a_second;
   const double last = reduced_a_step.back();
   reduced_a_step.pop_back();
-  const double reduced = reduced_a_pass.empty()
-                             ? exposed_behind(reduced_a_step, backward)
-                             : exposed_behind(reduced_a_pass, backward) * work.most_passes + all(reduced_a_step);
-  return {reduced + last, exposed_in_front(gathered, forward)};
+  const double weights = exposed_in_front(gathered, forward);
+  if (reduced_a_pass.empty()) return {exposed_behind(reduced_a_step, backward) + last, weights};
+  // The last of a pass goes on in the forward pass of the next one.
+  const double behind = exposed_behind(reduced_a_pass, backward), end = reduced_a_pass.back();
+  const double into_next = std::max(0.0, end - forward * static_cast<double>(reduced_a_pass.size()));
+  return {(behind - end + into_next) * (work.most_passes - 1) + behind + all(reduced_a_step) + last, weights};
 }
 
 PlannedStep Planner::step_of(const Run& run) const {

@@ -21,7 +21,7 @@ struct JudgedShares {
 struct JudgedTask {
   std::string name;
   JudgedShares all;
-  std::optional<JudgedShares> length_matched;  // pairs of answers of like length
+  std::optional<JudgedShares> length_matched;  // pairs of answers of matched length
   // Of all verdicts: for the answer shown first, and second; of all pairs: with one verdict in both orders.
   std::optional<double> first, second, consistent;
   std::optional<double> mean_words_a, mean_words_b;

@@ -16,8 +16,8 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using nlohmann::ordered_json;
 
-constexpr const char* kFormat = "spt-sweep";
-constexpr int kVersion = 1;
+constexpr const char* kStateFormat = "spt-sweep";
+constexpr int kStateVersion = 1;
 
 ordered_json to_json(const StepState& step) {
   return {{"name", step.name},
@@ -67,7 +67,7 @@ std::vector<StepState> steps_in(const fs::path& file, const char* list) {
   if (std::error_code error; !fs::exists(file, error)) return steps;
   try {
     const json stored = json::parse(read_file(file));
-    if (stored.value("version", kVersion) > kVersion)
+    if (stored.value("version", kStateVersion) > kStateVersion)
       throw BadInput("was written by a newer version of spt; use that one");
     for (const json& step : stored.at(list)) steps.push_back(step_from(step));
   } catch (const std::exception& error) {
@@ -138,7 +138,7 @@ void save_point(const PointState& point) {
 }
 
 void save_sweep(const fs::path& dir, const SweepState& state) {
-  ordered_json all = {{"format", kFormat}, {"version", kVersion}};
+  ordered_json all = {{"format", kStateFormat}, {"version", kStateVersion}};
   all.update(state.head);
   all["prepare"] = to_json(state.prepare);
   all["points"] = ordered_json::array();

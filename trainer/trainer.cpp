@@ -44,12 +44,18 @@ int64_t peak_memory_bytes(at::Device device) {
   return int64_t{usage.ru_maxrss} * 1024;
 }
 
-std::string weights_hash(const fs::path& folder) {
+uintmax_t stored_bytes(const fs::path& folder) {
+  uintmax_t bytes = 0;
+  for (const fs::path& file : SafetensorsReader(folder).files()) bytes += fs::file_size(file);
+  return bytes;
+}
+
+std::string weights_hash(const std::stop_token& stop, const fs::path& folder) {
   const SafetensorsReader reader(folder);
-  if (reader.files().size() == 1) return cached_sha256_file(reader.files()[0]);
+  if (reader.files().size() == 1) return cached_sha256_file(reader.files()[0], stop);
   Sha256 hash;
   for (const fs::path& file : reader.files())
-    hash.update(file.filename().string() + " " + cached_sha256_file(file) + "\n");
+    hash.update(file.filename().string() + " " + cached_sha256_file(file, stop) + "\n");
   return hash.hex();
 }
 
@@ -93,8 +99,8 @@ std::string check_run(const RunConfig& config, Runtime& runtime) {
     return describe_start(resume_point(config, checkpoints), total_steps, config.run.dir);
   };
   if (runtime.size() > 1) {
-    const Trainer trainer(config, runtime, {});
-    return trainer.summary() + "\n" + start(trainer.total_steps());
+    Trainer trainer(config, runtime, {});
+    return trainer.summary() + "\n" + trainer.read_weights() + start(trainer.total_steps());
   }
   const RunInputs inputs = load_run_inputs(resolved(config, runtime.device()), runtime);
   const CausalLm model(inputs.model, 0, config.mesh.tp);
@@ -120,6 +126,18 @@ std::string Trainer::summary() const {
                      describe(config_, inputs_, model_));
 }
 
+std::string Trainer::read_weights() {
+  if (config_.model.init != Init::kPretrained) return "";
+  watch_files();
+  model_.allocate(*mesh_.tp, {.parameters = {.dtype = scalar_type(config_.model.dtype, runtime_.device())}});
+  runtime_.host_world().barrier();
+  const auto begin = Clock::now();
+  load_pretrained(model_, config_.model.path, *mesh_.dp);
+  runtime_.host_world().barrier();
+  const double seconds = seconds_since(begin), gigabytes = 1e-9 * static_cast<double>(stored_bytes(config_.model.path));
+  return fmt::format("weights: {:.2f} GB read in {:.1f} s, {:.2f} GB/s\n", gigabytes, seconds, gigabytes / seconds);
+}
+
 ExitStatus Trainer::run() {
   watch_files();
   if (runtime_.rank() == 0) {
@@ -142,8 +160,12 @@ ExitStatus Trainer::run() {
     spdlog::info("{}", describe_start(done, inputs_.total_steps, config_.run.dir));
     return ExitStatus::kDone;
   }
-  if (runtime_.rank() == 0 && config_.model.init == Init::kPretrained)
-    weights_hash_ = std::async(std::launch::async, weights_hash, config_.model.path);
+  if (runtime_.rank() == 0 && config_.model.init == Init::kPretrained) {
+    std::packaged_task<std::string(std::stop_token)> hash(
+        [folder = config_.model.path](const std::stop_token& stop) { return weights_hash(stop, folder); });
+    weights_hash_ = hash.get_future();
+    hashing_ = std::jthread(std::move(hash));
+  }
   load(checkpoint);
   open_records(done);
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/error.h"
@@ -23,8 +24,8 @@
 
 namespace spt {
 
-// What `train --check` prints. Reads and checks as a Trainer does, but one rank may check what needs more (a login node
-// has one). Throws BadInput.
+// What `train --check` prints. Reads and checks as a Trainer does, on several ranks the weights too, but one rank may
+// check what needs more (a login node has one). Throws BadInput.
 std::string check_run(const RunConfig& config, Runtime& runtime);
 
 class Trainer {
@@ -35,6 +36,10 @@ class Trainer {
 
   std::string summary() const;
   int64_t total_steps() const { return inputs_.total_steps; }
+
+  // Collective, in place of `run`: loads the weights to start from, as `run` would, and says how long it took; a line,
+  // none for random ones. Throws BadInput or Failure where they cannot be read.
+  std::string read_weights();
 
   // Collective; stop handlers (base/stop.h) are the caller's. Takes the run folder, resumes from its newest checkpoint
   // if there is one, trains to the end or to a request to stop (SIGTERM, SIGUSR1, SIGINT, or a file STOP in the run
@@ -68,7 +73,8 @@ class Trainer {
   std::unique_ptr<ZeroAdamW> optimizer_;
   std::unique_ptr<ReadAhead<std::vector<Batch>>> rows_;  // of each step, read while the one before is trained on
   // On rank 0, while it runs:
-  std::future<std::string> weights_hash_;  // of the weights that it starts from, while they are loaded
+  std::future<std::string> weights_hash_;  // of the weights that it starts from, made while they are loaded
+  std::jthread hashing_;
   std::unique_ptr<RunLock> lock_;
   std::optional<MetricsWriter> metrics_;
   std::optional<EventWriter> events_;

@@ -271,7 +271,7 @@ function judge_chart(judgement) {
   const rows = [], win = [], tie = [], lose = [], right = [];
   const with_interval = ([share, low, high]) => `${percent(share)} [${(100 * low).toFixed(0)}, ${(100 * high).toFixed(0)}]`;
   for (const task of judgement.tasks)
-    for (const [shares, of] of [[task.all, ""], [task.length_matched, ", of like length"]]) {
+    for (const [shares, of] of [[task.all, ""], [task.length_matched, ", of matched length"]]) {
       if (!shares || !shares.n) continue;
       rows.push(`${task.task}${of}  n ${shares.n}`);
       win.push(shares.win[0]);

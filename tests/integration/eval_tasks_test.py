@@ -221,7 +221,7 @@ class EvalTasksTest(JobTest):
         self.assertIn("picks: accuracy", self.spt(*self.arguments("out", *overrides), ranks=2))
         self.assertEqual({path: path.stat().st_mtime_ns for path in (self.folder / "out").rglob("*")}, before)
         output = self.spt(*self.arguments("out", *overrides, "eval.limit=3"), status=BAD_INPUT)
-        self.assert_one_message(output, "results.json is of another evaluation (what differs: task picks: its file or data, eval.limit, eval.seed, eval.shots)", "run.dir")
+        self.assert_one_message(output, "results.json is of another evaluation (what differs: task picks (its file or data, eval.limit, eval.seed, eval.shots))", "run.dir")
 
     def test_a_finished_evaluation_that_was_changed_is_refused(self):
         arguments = self.arguments("out", f"eval.tasks=[{self.shared}/picks.yaml,{self.shared}/sums.yaml]")

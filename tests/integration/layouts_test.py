@@ -55,6 +55,8 @@ class LayoutsTest(Curves):
                 usual, overlapped = (self.train(ranks, tp, f"mesh.overlap={overlap}", *keys) for overlap in ("off", "on"))
                 for row, other in zip(usual, overlapped):
                     self.assertEqual((row["loss"], row["grad_norm"]), (other["loss"], other["grad_norm"]))
+                logs = [(self.folder / f"run-{ranks}-{tp}-{'-'.join([f'mesh.overlap={overlap}', *keys])}" / "log.txt").read_text() for overlap in ("off", "on")]
+                self.assertEqual(["overlapped with computing" in log for log in logs], [False, True])
 
 
 class OddLayoutsTest(Curves):

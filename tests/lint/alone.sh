@@ -18,7 +18,10 @@ for entry in json.load(open("build-tidy/compile_commands.json")):
         compiler = next(i for i, word in enumerate(words) if word.endswith("++"))
         output = words.index("-o")
         commands[path] = words[compiler:output] + words[output + 2:] + ["-fsyntax-only", "-w"]
-print(f"alone.sh: {len(commands)} files")
+print(f"alone.sh: {len(commands)} files", flush=True)
+for folder in sys.argv[1:]:
+    if not any(path.startswith(folder + "/") for path in commands):
+        sys.exit(f"alone.sh: no file of {folder}/ is built")
 with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
     failed = [code for code in pool.map(lambda words: subprocess.run(words, cwd="build-tidy").returncode, commands.values()) if code]
 sys.exit(bool(failed))

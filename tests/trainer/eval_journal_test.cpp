@@ -48,8 +48,8 @@ TEST(EvalJournal, OfAnotherEvaluationOrBroken_IsRefused) {
   EXPECT_THAT(bad_input_of([&] {
                 read_eval_journal(folder.path(), {{"eval.role", "none"}, {"tokenizer", "t"}, {"task x", "s"}});
               }),
-              HasSubstr("is of another evaluation (what differs: eval.role, task x: its file or "
-                        "data, eval.limit, eval.seed, eval.shots); choose another run.dir"));
+              HasSubstr("is of another evaluation (what differs: eval.role, task x (its file or "
+                        "data, eval.limit, eval.seed, eval.shots)); choose another run.dir"));
   std::ofstream(folder / "rank-00000.jsonl", std::ios::app) << "{}\n";
   EXPECT_THAT(bad_input_of([&] { read_eval_journal(folder.path(), kFacts); }),
               HasSubstr("rank-00000.jsonl:3: is no line"));

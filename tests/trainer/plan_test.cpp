@@ -98,11 +98,11 @@ TEST_F(Llama2, OverlapOnCpuRanksOfSeveralHosts_LeavesWhatNothingIsComputedBeside
   const auto seconds = [](const Plan& planned, const std::string& part) {
     return std::map<std::string, double>(planned.step.seconds.begin(), planned.step.seconds.end()).at(part);
   };
-  // Of 6.74 billion values, where the network is fast the embedding's 131 million are waited for, and in front of them
-  // a block's 202 million gradients; where it is slow nearly all.
+  // Of 6.74 billion values, where the network is fast the embedding's 131 million and a block's 202 million are waited
+  // for, both ways; where it is slow nearly all.
   for (const int zero : {1, 2}) {
     const Plan off = plan("off", zero, 50), on = plan("auto", zero, 50);
-    EXPECT_NEAR(seconds(on, "weights over dp") / seconds(off, "weights over dp"), 0.131 / 6.74, 0.002);
+    EXPECT_NEAR(seconds(on, "weights over dp") / seconds(off, "weights over dp"), 0.333 / 6.74, 0.005);
     if (zero == 1)
       EXPECT_NEAR(seconds(on, "gradients over dp") / seconds(off, "gradients over dp"), 0.333 / 6.74, 0.005);
     EXPECT_EQ(seconds(on, "matrix products"), seconds(off, "matrix products"));

@@ -39,13 +39,6 @@ std::vector<EvaluationFolder> open_folders(const std::vector<fs::path>& paths) {
   return folders;
 }
 
-std::vector<EvaluationSettings> settings_of_all(const Sides& sides) {
-  std::vector<EvaluationSettings> settings;
-  for (const EvaluationFolder* folder : sides.all())
-    settings.push_back({folder->path.string(), settings_of(folder->path)});
-  return settings;
-}
-
 // One pair twice would count as two seeds.
 void check_pairs(const Sides& sides) {
   std::set<std::pair<fs::path, fs::path>> seen;
@@ -248,6 +241,19 @@ std::vector<std::string> notes_of(const Comparison& comparison) {
 
 }  // namespace
 
+std::vector<std::string> notes_of_sides(const CompareOptions& options) {
+  std::vector<EvaluationSettings> settings;
+  std::set<fs::path> a;
+  for (const fs::path& folder : options.a) a.insert(fs::canonical(folder));
+  std::vector<std::string> notes;
+  for (const fs::path& folder : options.b)
+    if (a.contains(fs::canonical(folder))) notes.push_back(fmt::format("{} stands on both sides", folder.string()));
+  for (const auto* side : {&options.a, &options.b})
+    for (const fs::path& folder : *side) settings.push_back({folder.string(), settings_of(folder)});
+  for (std::string& note : notes_of_settings(settings)) notes.push_back(std::move(note));
+  return notes;
+}
+
 Comparison compare(const CompareOptions& options) {
   const Sides sides = {open_folders(options.a), open_folders(options.b)};
   check_pairs(sides);
@@ -266,10 +272,6 @@ Comparison compare(const CompareOptions& options) {
   add_holm(comparison.tasks);
   comparison.mean = mean_of(all);
   comparison.notes = notes_of(comparison);
-  for (size_t i = 0; i < sides.a.size(); ++i)
-    if (fs::canonical(sides.a[i].path) == fs::canonical(sides.b[i].path))
-      comparison.notes.push_back(fmt::format("{} stands on both sides", sides.a[i].path.string()));
-  for (const std::string& note : notes_of_settings(settings_of_all(sides))) comparison.notes.push_back(note);
   for (const std::string& name : scoreless) comparison.notes.push_back(name + ": has no scores, so it is left out");
   return comparison;
 }

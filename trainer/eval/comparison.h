@@ -52,4 +52,7 @@ struct Comparison {
 // of trained tokens; fewer than two items.
 Comparison compare(const CompareOptions& options);
 
+// What a reader must know of the folders themselves: one that stands on both sides, settings that are not the same.
+std::vector<std::string> notes_of_sides(const CompareOptions& options);
+
 }  // namespace spt

@@ -39,10 +39,9 @@ std::string differing_facts(const json& found, const json& now) {
   std::set<std::string> keys;
   for (const json* facts : {&found, &now})
     for (const auto& [key, value] : facts->items())
-      if (!found.contains(key) || !now.contains(key) || found[key] != now[key]) keys.insert(key);
-  const bool has_task = std::any_of(keys.begin(), keys.end(), [](const auto& key) { return key.starts_with("task "); });
-  return fmt::format("{}{}", fmt::join(keys, ", "),
-                     has_task ? ": its file or data, eval.limit, eval.seed, eval.shots" : "");
+      if (!found.contains(key) || !now.contains(key) || found[key] != now[key])
+        keys.insert(key.starts_with("task ") ? key + " (its file or data, eval.limit, eval.seed, eval.shots)" : key);
+  return fmt::format("{}", fmt::join(keys, ", "));
 }
 
 std::vector<ordered_json> read_eval_journal(const fs::path& folder, const json& depends_on) {

@@ -19,8 +19,8 @@
 
 namespace spt {
 
-// Of what two evaluations depend on: what differs, for a message: "eval.role, task mmlu: its file …"; "" where they are
-// one.
+// Of what two evaluations depend on: what differs, for a message: "eval.role, task mmlu (its file …)"; "" where they
+// are one.
 std::string differing_facts(const nlohmann::json& found, const nlohmann::json& now);
 
 // The samples in all files of the folder; none where there is no folder. Throws BadInput: files of another evaluation

@@ -61,7 +61,8 @@ RecordHeader header_of(const json& header, const fs::path& folder) {
 
 JournalContent read_record(const fs::path& folder) {
   if (!has_record(folder))
-    throw BadInput(fmt::format("{}: no such file: {} holds no judging", record_file(folder).string(), folder.string()));
+    throw BadInput(fmt::format("{}: no such file, or one without a whole line: {} holds no judging",
+                               record_file(folder).string(), folder.string()));
   JournalContent content = read_journal(record_file(folder), kind());
   if (!content.header) refuse_journal_line(record_file(folder), kind(), 1, "no first line");
   return content;

@@ -12,19 +12,13 @@ namespace spt {
 
 std::vector<std::string> differing_settings(const std::vector<EvaluationSettings>& evaluations) {
   std::map<std::string, std::set<std::string>> values;
-  std::map<std::string, size_t> having;
-  size_t with_settings = 0;
   for (const EvaluationSettings& evaluation : evaluations) {
     if (!evaluation.values.is_object()) continue;
-    ++with_settings;
-    for (const auto& [key, value] : evaluation.values.items()) {
-      values[key].insert(value.dump());
-      ++having[key];
-    }
+    for (const auto& [key, value] : evaluation.values.items()) values[key].insert(value.dump());
   }
   std::vector<std::string> keys;
   for (const auto& [key, found] : values)
-    if (found.size() > 1 || having[key] < with_settings) keys.push_back(key);
+    if (found.size() > 1) keys.push_back(key);
   return keys;
 }
 
@@ -33,9 +27,8 @@ std::vector<std::string> notes_of_settings(const std::vector<EvaluationSettings>
   for (const std::string& key : differing_settings(evaluations)) {
     std::vector<std::string> values;
     for (const EvaluationSettings& evaluation : evaluations)
-      if (evaluation.values.is_object())
-        values.push_back(
-            fmt::format("{} in {}", brief(evaluation.values.value(key, nlohmann::json())), evaluation.name));
+      if (evaluation.values.is_object() && evaluation.values.contains(key))
+        values.push_back(fmt::format("{} in {}", brief(evaluation.values[key]), evaluation.name));
     notes.push_back(fmt::format("measured with another {}: {}", key, fmt::join(values, ", ")));
   }
   return notes;

@@ -13,7 +13,7 @@ struct EvaluationSettings {
   nlohmann::json values;  // no object where the file has none
 };
 
-// The keys that are not the same in all that have settings, in order.
+// The keys that are not the same in all that say them, in order; an older evaluation may not say some.
 std::vector<std::string> differing_settings(const std::vector<EvaluationSettings>& evaluations);
 
 // One line for each of them: "measured with another role: "self" in A, "none" in B".
