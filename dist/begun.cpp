@@ -38,7 +38,7 @@ Begun::~Begun() {
 
 Begun::Begun(Begun&&) noexcept = default;
 
-Begun& Begun::operator=(Begun&& other) {
+Begun& Begun::operator=(Begun&& other) noexcept {
   TORCH_INTERNAL_ASSERT(!state_, "a collective is dropped before it is finished");
   state_ = std::move(other.state_);
   return *this;

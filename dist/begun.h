@@ -27,7 +27,7 @@ class Begun {
   // One that is not finished goes on to the end of the process: others may still read and write its tensors.
   ~Begun();
   Begun(Begun&&) noexcept;
-  Begun& operator=(Begun&&);  // REQUIRES: this one is finished
+  Begun& operator=(Begun&&) noexcept;  // REQUIRES: this one is finished
 
   // Blocks until the result may be used. Nothing where it is done.
   void finish();
