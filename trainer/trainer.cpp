@@ -46,7 +46,8 @@ int64_t peak_memory_bytes(at::Device device) {
 
 uintmax_t stored_bytes(const fs::path& folder) {
   uintmax_t bytes = 0;
-  for (const fs::path& file : SafetensorsReader(folder).files()) bytes += fs::file_size(file);
+  const SafetensorsReader reader(folder);
+  for (const fs::path& file : reader.files()) bytes += fs::file_size(file);
   return bytes;
 }
 
