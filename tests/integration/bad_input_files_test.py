@@ -178,6 +178,7 @@ class BadCorpus(Case):
     def test_a_held_out_corpus_that_is_the_training_one_is_warned_of(self):
         output = self.spt(*self.training(self.folder / "run", f"data.valid={self.corpus}"), "--check", ranks=2)
         self.assertEqual(output.count("nothing is held out"), 1, output)
+        self.assertRegex(output, r"weights: [\d.]+ GB read in [\d.]+ s, [\d.]+ GB/s")
 
     def test_a_missing_held_out_corpus_is_refused(self):
         self.training_refused(f"data.valid={self.folder}/none.h5", says=["none.h5", "data.valid"], ranks=[1])

@@ -1,6 +1,7 @@
 #include "trainer/eval/judging.h"
 
 #include <algorithm>
+#include <fstream>
 #include <utility>
 
 #include <fmt/format.h>
@@ -9,7 +10,6 @@
 #include "base/durable.h"
 #include "base/error.h"
 #include "base/fields.h"
-#include "base/read_file.h"
 #include "base/sha256.h"
 #include "data/json_text.h"
 #include "data/word_ngrams.h"
@@ -73,8 +73,10 @@ JournalContent read_record(const fs::path& folder) {
 bool has_record(const fs::path& folder) {
   // Of one without a whole line, as a full disk or kill -9 leaves it, nothing is known.
   std::error_code error;
-  return fs::is_regular_file(record_file(folder), error) &&
-         read_file(record_file(folder)).find('\n') != std::string::npos;
+  if (!fs::is_regular_file(record_file(folder), error)) return false;
+  std::ifstream file(record_file(folder), std::ios::binary);
+  std::string line;
+  return std::getline(file, line) && !file.eof();
 }
 
 RecordHeader read_record_header(const fs::path& folder) {
