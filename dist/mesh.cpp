@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <numeric>
+#include <unordered_map>
 
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
@@ -15,11 +16,12 @@ namespace {
 
 // World ranks, those of one host next to each other, hosts in the order of their first rank.
 std::vector<size_t> ranks_by_host(const std::vector<std::string>& hosts) {
-  std::vector<size_t> first(hosts.size()), order(hosts.size());
-  for (size_t rank = 0; rank < hosts.size(); ++rank)
-    first[rank] = static_cast<size_t>(std::find(hosts.begin(), hosts.end(), hosts[rank]) - hosts.begin());
+  std::unordered_map<std::string, size_t> first;  // rank of a host
+  for (size_t rank = 0; rank < hosts.size(); ++rank) first.try_emplace(hosts[rank], rank);
+  std::vector<size_t> order(hosts.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return first[a] < first[b]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return first.at(hosts[a]) < first.at(hosts[b]); });
   return order;
 }
 

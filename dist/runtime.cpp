@@ -37,6 +37,9 @@ class MpiSession {
   MpiSession(int argc, char** argv) {
     // Alone, Open MPI would start a daemon `orted`, which compute nodes may not have.
     if (!started_by_launcher()) setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
+    // Open MPI's "put" over TCP asks for each piece of a message by another one, which waits behind the data that goes
+    // the same way: two ranks that send to each other at once then get half of a slow link (docs/performance.md).
+    setenv("OMPI_MCA_btl_tcp_flags", "send,inplace", 0);
     int provided = MPI_THREAD_SINGLE;
     check_mpi(MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &provided), "MPI_Init_thread");
     if (provided < MPI_THREAD_SERIALIZED) throw Failure("this MPI cannot be called from more than one thread");

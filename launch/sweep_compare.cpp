@@ -41,7 +41,7 @@ Pairs pairs_of(const SweepState& state, const SweepConfig::Comparison& compariso
   return pairs;
 }
 
-std::vector<std::string> settings_of(const SweepState& state) {
+std::vector<std::string> distinct_settings(const SweepState& state) {
   std::vector<std::string> settings;
   for (const PointState& point : state.points)
     if (std::find(settings.begin(), settings.end(), point.point.setting) == settings.end())
@@ -65,7 +65,7 @@ SweepComparisons write_comparisons(const SweepConfig& config, SweepState& state)
   const fs::path folder = config.dir / "compare";
   for (const auto& [name, comparison] : config.compare)
     for (const std::string& evaluation : evaluations_of(config, comparison))
-      for (const std::string& setting : settings_of(state)) {
+      for (const std::string& setting : distinct_settings(state)) {
         const Pairs pairs = pairs_of(state, comparison, setting, evaluation);
         const std::string title = name + "_" + evaluation + (setting.empty() ? "" : "_" + setting);
         if (!pairs.missing.empty()) text += fmt::format("{}: {} not finished\n", title, fmt::join(pairs.missing, ", "));

@@ -106,6 +106,8 @@ struct EvalConfig {
   void validate(std::vector<std::string>& errors) const {
     if (run.dir.empty()) errors.push_back("run.dir is missing: name the folder for the results");
     if (model.path.empty()) errors.push_back("model.path is missing: a Hugging Face folder");
+    if (mesh.overlap != CommOverlap::kAuto)
+      errors.push_back("mesh.overlap is of training: an evaluation has no gradients to reduce");
     if (eval.tasks.empty()) errors.push_back("eval.tasks is empty: name at least one task");
   }
 };

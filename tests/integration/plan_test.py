@@ -18,6 +18,7 @@ WAYS = [(1, ["train.micro_batch_tokens=2048"]),
         (1, ["train.micro_batch_tokens=1024", "model.dtype=bf16", "optimizer.grad_dtype=bf16", "model.recompute=block"]),
         (2, ["train.micro_batch_tokens=1024"]),
         (2, ["train.micro_batch_tokens=1024", "optimizer.zero=2"]),
+        (2, ["train.micro_batch_tokens=1024", "optimizer.zero=2", "mesh.overlap=on"]),
         (2, ["train.micro_batch_tokens=2048", "mesh.tp=2"]),
         (2, ["train.micro_batch_tokens=2048", "mesh.tp=2", "model.sequence_parallel=false"])]
 

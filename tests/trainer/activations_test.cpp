@@ -105,10 +105,11 @@ const Way kWays[] = {
     {"RecomputedAttention", at::kFloat, at::kFloat, Recompute::kAttention},
     {"RecomputedBlocks", at::kFloat, at::kFloat, Recompute::kBlock},
     {"NotCutByToken", at::kFloat, at::kFloat, Recompute::kNone, false},
-    {"SharedGradients", at::kFloat, at::kFloat, Recompute::kNone, true, true},
+    {"SharedGradients", at::kFloat, at::kFloat, Recompute::kNone, true, 1},
+    {"OverlappedGradients", at::kFloat, at::kFloat, Recompute::kNone, true, 2},
     {"Bf16", at::kBFloat16, at::kFloat, Recompute::kNone},
     {"Bf16RecomputedBlocks", at::kBFloat16, at::kFloat, Recompute::kBlock},
-    {"Bf16AndItsGradients", at::kBFloat16, at::kBFloat16, Recompute::kNone, true, true},
+    {"Bf16AndItsGradients", at::kBFloat16, at::kBFloat16, Recompute::kNone, true, 1},
 };
 
 class PlannedBytes : public testing::TestWithParam<Way> {};
@@ -146,7 +147,7 @@ TEST_P(PlannedBytes, OfWeightsGradientsStateAndActivations_AreThoseThatAreTaken)
 
   CausalLm trained(config, mesh.place.tp_rank, tp_size);
   trained.allocate(*mesh.tp, memory);
-  Gradients gradients(trained.parameters(), *mesh.dp);
+  Gradients gradients(trained.parameters(), *mesh.dp, way.gradient_rooms > 1);
   if (way.gradient_rooms) trained.on_bucket_complete([&](size_t bucket) { gradients.bucket_complete(bucket); });
   init_random(trained, 1);
   const auto pass = [&] { backward(trained.loss_sum(batch, 1e-3), 1e-3); };

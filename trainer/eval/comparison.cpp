@@ -249,7 +249,7 @@ std::vector<std::string> notes_of_sides(const CompareOptions& options) {
   for (const fs::path& folder : options.b)
     if (a.contains(fs::canonical(folder))) notes.push_back(fmt::format("{} stands on both sides", folder.string()));
   for (const auto* side : {&options.a, &options.b})
-    for (const fs::path& folder : *side) settings.push_back({folder.string(), settings_of(folder)});
+    for (const fs::path& folder : *side) settings.push_back({folder.string(), read_settings(folder)});
   for (std::string& note : notes_of_settings(settings)) notes.push_back(std::move(note));
   return notes;
 }

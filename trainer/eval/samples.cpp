@@ -156,7 +156,7 @@ json parse_results(const fs::path& folder) {
 
 }  // namespace
 
-json settings_of(const fs::path& folder) {
+json read_settings(const fs::path& folder) {
   return parse_results(folder).value("settings", json());
 }
 

@@ -57,7 +57,7 @@ struct EvaluationFolder {
 };
 
 // How an evaluation was made, null where the file does not say. Throws as read_results.
-nlohmann::json settings_of(const std::filesystem::path& folder);
+nlohmann::json read_settings(const std::filesystem::path& folder);
 
 // The identity of an evaluation, "" where the file has none. Throws as read_results.
 std::string evaluation_of(const std::filesystem::path& folder);
