@@ -40,6 +40,8 @@ class MpiSession {
     // Open MPI's "put" over TCP asks for each piece of a message by another one, which waits behind the data that goes
     // the same way: two ranks that send to each other at once then get half of a slow link (docs/performance.md).
     setenv("OMPI_MCA_btl_tcp_flags", "send,inplace", 0);
+    // Pieces of 128 KiB handed to the kernel at once: what goes on while a rank computes, from one look to the next.
+    setenv("OMPI_MCA_pml_ob1_send_pipeline_depth", "32", 0);
     int provided = MPI_THREAD_SINGLE;
     check_mpi(MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &provided), "MPI_Init_thread");
     if (provided < MPI_THREAD_SERIALIZED) throw Failure("this MPI cannot be called from more than one thread");
