@@ -13,8 +13,9 @@ void keep_freed_memory() {
     mallopt(M_MMAP_THRESHOLD, 1 << 20);
     return;
   }
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the highest it takes
+  mallopt(M_MMAP_MAX, 0);  // what is mapped goes back when it is freed
   mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+  setenv("THP_MEM_ALLOC_ENABLE", "1", 0);  // libtorch asks for pages of 2 MB where a tensor is larger
 #endif
 }
 

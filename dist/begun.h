@@ -1,9 +1,10 @@
 // A collective that goes on while its rank computes.
 //
-// Over MPI little moves by itself: what was begun gets on in `advance_begun`, which layers call between their products,
-// and in MPI's other waits.
+// Over MPI little moves by itself: what was begun gets on in `advance_begun`, a look, which layers take between their
+// products.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -39,6 +40,9 @@ class Begun {
 
   std::unique_ptr<State> state_;
 };
+
+// Over TCP a look moves about so much: what the kernel was handed at the look before.
+constexpr int64_t kLookBytes = int64_t{1} << 22;
 
 // Takes all that this thread has begun as far as it goes without waiting.
 void advance_begun();

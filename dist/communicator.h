@@ -39,8 +39,8 @@ class Communicator {
   // out = the ranks' `in` one after another; out.numel() == size() * in.numel(). `in` may be out's own block.
   void all_gather(at::Tensor out, const at::Tensor& in);
   // The same two, that go on while this rank computes: both tensors are theirs until they are finished. All ranks begin
-  // them in the same order among all their calls, and finish those of reduce_scatter in the same order as well. Done
-  // when they return where the device works on its own, or nothing else is made of them.
+  // them at the same place among all their calls of this group, and finish those of reduce_scatter at the same place as
+  // well. Done when they return where the device works on its own, or nothing else is made of them.
   [[nodiscard]] Begun begin_reduce_scatter(at::Tensor out, const at::Tensor& in);
   [[nodiscard]] Begun begin_all_gather(at::Tensor out, const at::Tensor& in);
   void broadcast(at::Tensor x, int root);

@@ -40,8 +40,8 @@ class MpiSession {
     // Open MPI's "put" over TCP asks for each piece of a message by another one, which waits behind the data that goes
     // the same way: two ranks that send to each other at once then get half of a slow link (docs/performance.md).
     setenv("OMPI_MCA_btl_tcp_flags", "send,inplace", 0);
-    // Pieces of 128 KiB handed to the kernel at once: what goes on while a rank computes, from one look to the next.
-    setenv("OMPI_MCA_pml_ob1_send_pipeline_depth", "32", 0);
+    constexpr int64_t kPieceBytes = int64_t{1} << 17;
+    setenv("OMPI_MCA_pml_ob1_send_pipeline_depth", std::to_string(kLookBytes / kPieceBytes).c_str(), 0);
     int provided = MPI_THREAD_SINGLE;
     check_mpi(MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &provided), "MPI_Init_thread");
     if (provided < MPI_THREAD_SERIALIZED) throw Failure("this MPI cannot be called from more than one thread");
@@ -115,12 +115,12 @@ Runtime::Runtime(const std::shared_ptr<JobEnd>& job_end)
 
 at::Device Runtime::choose_device(int local_rank) {
   const int gpus = cuda_device_count();
-  const at::Tensor with_gpu = at::zeros({size()}, at::kInt);
-  with_gpu.data_ptr<int>()[rank()] = gpus > 0 ? 1 : 0;
-  host_world_->all_reduce(with_gpu, Reduce::kMax);
-  const int* first = with_gpu.data_ptr<int>();
-  const auto without = static_cast<size_t>(std::find(first, first + size(), 0) - first);
-  const auto with = static_cast<size_t>(std::find(first, first + size(), 1) - first);
+  // The first ranks that see a GPU and that see none, size() where there is none.
+  const at::Tensor first = at::full({2}, -size(), at::kInt);
+  first.data_ptr<int>()[gpus > 0 ? 0 : 1] = -rank();
+  host_world_->all_reduce(first, Reduce::kMax);
+  const auto with = static_cast<size_t>(-first.data_ptr<int>()[0]);
+  const auto without = static_cast<size_t>(-first.data_ptr<int>()[1]);
   if (with == hosts_.size()) return at::kCPU;
   if (without < hosts_.size())
     throw BadInput(

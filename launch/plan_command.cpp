@@ -112,8 +112,7 @@ int run(const PlanArguments& options) {
   if (std::filesystem::exists(save))
     throw BadInput(fmt::format("--save-machine {} is there already; choose another name", save));
   const RunConfig config = load_run_config(options.config, options.overrides);
-  const Machine machine = options.gpu.empty() ? this_machine(options.ranks, scalar_type(config.model.dtype, at::kCPU))
-                                              : load_machine(options.gpu);
+  const Machine machine = options.gpu.empty() ? this_machine(options.ranks) : load_machine(options.gpu);
   const Planner planner(config, options.ranks, machine, assumed);
   const Plan plan = planner.plan();
   const std::vector<Proposal> proposals = planner.proposals();

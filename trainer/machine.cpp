@@ -97,8 +97,8 @@ void Machine::validate(std::vector<std::string>& errors) const {
   positive("host_memory_gb_s", host_memory_gb_s);
   require(link_us >= 0 && link_us <= 1e6, "link_us", link_us, "0 to 1e6");
   require(network_us >= 0 && network_us <= 1e6, "network_us", network_us, "0 to 1e6");
-  if (devices_per_node < 1 || devices_per_node > 1024)
-    errors.push_back(fmt::format("devices_per_node is {}, must be 1 to 1024", devices_per_node));
+  if (devices_per_node < 1 || devices_per_node > kMostRanks)
+    errors.push_back(fmt::format("devices_per_node is {}, must be 1 to {}", devices_per_node, kMostRanks));
 }
 
 Machine load_machine(const std::string& name_or_file) {
@@ -108,7 +108,7 @@ Machine load_machine(const std::string& name_or_file) {
   return machine;
 }
 
-Machine this_machine(int ranks, at::ScalarType dtype) {
+Machine this_machine(int ranks) {
   // What a step's products reach of the products that are timed here, and their share in it (docs/performance.md).
   constexpr double kProductShare = 1.0, kStepShare = 1 / 1.2;
   const int cores = allowed_cores();
@@ -117,8 +117,9 @@ Machine this_machine(int ranks, at::ScalarType dtype) {
   machine.name = fmt::format("this machine ({} cores)", cores);
   machine.device = DeviceKind::kCpu;
   machine.memory_gb = host_memory_gb() / ranks;
-  machine.reserved_gb = std::min(0.3, machine.memory_gb);  // program, libraries, MPI
-  machine.bf16_tflops = machine.fp32_tflops = product_tflops(dtype) / ranks;
+  machine.reserved_gb = std::min(0.3, machine.memory_gb / 2);  // program, libraries, MPI
+  machine.bf16_tflops = product_tflops(at::kBFloat16) / ranks;
+  machine.fp32_tflops = product_tflops(at::kFloat) / ranks;
   machine.product_share = kProductShare;
   machine.step_share = kStepShare;
   machine.memory_gb_s = memory_gb_s() / ranks;

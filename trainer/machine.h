@@ -14,6 +14,8 @@ inline std::vector<std::pair<std::string, DeviceKind>> enum_names(DeviceKind) {
   return {{"gpu", DeviceKind::kGpu}, {"cpu", DeviceKind::kCpu}};
 }
 
+constexpr int kMostRanks = 100'000;  // that a plan is made for
+
 struct Machine {
   std::string name;
   DeviceKind device = DeviceKind::kGpu;
@@ -59,6 +61,6 @@ struct Machine {
 Machine load_machine(const std::string& name_or_file);
 
 // This host's cores and memory shared by `ranks`, its products and memory timed for about a second.
-Machine this_machine(int ranks, at::ScalarType dtype);
+Machine this_machine(int ranks);
 
 }  // namespace spt

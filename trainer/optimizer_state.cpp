@@ -80,6 +80,59 @@ struct StoredPiece {
   }
 };
 
+// What the files that were opened hold.
+class StoredPieces {
+ public:
+  explicit StoredPieces(const Parameters& parameters) {
+    for (const Parameter& parameter : parameters.list())
+      for (const Shard& shard : parameter.shards) shapes_[shard.name] = shard.global;
+  }
+
+  void open(const fs::path& path) {
+    if (files_.contains(path)) return;
+    const SafetensorsReader& file = *(files_[path] = std::make_unique<SafetensorsReader>(path));
+    const auto found = file.metadata().find("pieces");
+    const json index = found == file.metadata().end() ? json() : json::parse(found->second, nullptr, false);
+    if (!index.is_object()) throw BadInput(fmt::format("{}: not a file of optimizer state", path.string()));
+    for (const auto& [name, numbers] : index.items()) {
+      if (!shapes_.contains(name))
+        throw BadInput(fmt::format("{}: {} is no weight of this model", path.string(), name));
+      const auto n = numbers.get<std::vector<int64_t>>();
+      pieces_.emplace(name,
+                      StoredPiece{&file, Shard{name, shapes_[name], n.at(0), n.at(1), n.at(2)}, n.at(3), n.at(4)});
+    }
+  }
+
+  // Calls copy(stored piece, offset in `piece`, offset in the stored one, length) for all that is stored of `piece`;
+  // returns how many elements that are.
+  int64_t find(const Piece& piece,
+               const std::function<void(const StoredPiece&, int64_t, int64_t, int64_t)>& copy) const {
+    const std::vector<Run> wanted = runs_of(*piece.shard, piece.from, piece.to);
+    int64_t elements = 0;
+    const auto [first, last] = pieces_.equal_range(piece.shard->name);
+    for (auto there = first; there != last; ++there)
+      for_each_overlap(wanted, runs_of(there->second.shard, there->second.from, there->second.to),
+                       [&](int64_t mine, int64_t theirs, int64_t length) {
+                         copy(there->second, mine, theirs, length);
+                         elements += length;
+                       });
+    return elements;
+  }
+  bool covers(const std::vector<Piece>& pieces) const {
+    return std::all_of(pieces.begin(), pieces.end(),
+                       [&](const Piece& piece) { return find(piece, [](const auto&...) {}) == piece.to - piece.from; });
+  }
+
+ private:
+  std::map<std::string, std::vector<int64_t>> shapes_;
+  std::map<fs::path, std::unique_ptr<SafetensorsReader>> files_;
+  std::multimap<std::string, StoredPiece> pieces_;
+};
+
+fs::path file_of(const fs::path& folder, int dp_rank, int tp_rank) {
+  return folder / fmt::format("dp-{:04}-tp-{:04}.safetensors", dp_rank, tp_rank);
+}
+
 }  // namespace
 
 std::vector<Run> runs_of(const Shard& shard, int64_t from, int64_t to) {
@@ -122,49 +175,33 @@ void save_optimizer_state(const fs::path& folder, const Parameters& parameters, 
   for (const Part& part : parts)
     for (const Piece& piece : pieces)
       entries.push_back({fmt::format("{}/{}", part.name, piece.shard->name), at::kFloat, {piece.to - piece.from}});
-  SafetensorsWriter writer(folder / fmt::format("dp-{:04}-tp-{:04}.safetensors", dp_rank, tp_rank), entries,
+  SafetensorsWriter writer(file_of(folder, dp_rank, tp_rank), entries,
                            {{"format", "spt-optimizer"}, {"pieces", index.dump()}});
   for (const Part& part : parts)
     for (const Piece& piece : pieces) writer.write(optimizer.state(part.state, piece.at, piece.to - piece.from).cpu());
   writer.commit();
 }
 
-void load_optimizer_state(const fs::path& folder, const Parameters& parameters, ZeroAdamW& optimizer) {
-  std::vector<std::unique_ptr<SafetensorsReader>> files;
-  std::multimap<std::string, StoredPiece> stored;
-  std::map<std::string, std::vector<int64_t>> shapes;
-  for (const Parameter& parameter : parameters.list())
-    for (const Shard& shard : parameter.shards) shapes[shard.name] = shard.global;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const SafetensorsReader& file = *files.emplace_back(std::make_unique<SafetensorsReader>(entry.path()));
-    const auto found = file.metadata().find("pieces");
-    const json index = found == file.metadata().end() ? json() : json::parse(found->second, nullptr, false);
-    if (!index.is_object()) throw BadInput(fmt::format("{}: not a file of optimizer state", entry.path().string()));
-    for (const auto& [name, numbers] : index.items()) {
-      if (!shapes.contains(name))
-        throw BadInput(fmt::format("{}: {} is no weight of this model", entry.path().string(), name));
-      const auto n = numbers.get<std::vector<int64_t>>();
-      stored.emplace(name, StoredPiece{&file, Shard{name, shapes[name], n.at(0), n.at(1), n.at(2)}, n.at(3), n.at(4)});
-    }
-  }
+void load_optimizer_state(const fs::path& folder, const Parameters& parameters, ZeroAdamW& optimizer, int dp_rank,
+                          int tp_rank) {
+  const std::vector<Piece> pieces = pieces_of(parameters, optimizer);
+  StoredPieces stored(parameters);
+  for (const int tp : {tp_rank, 0})  // where tp ranks hold the same, the first one's file has it
+    if (const fs::path own = file_of(folder, dp_rank, tp); fs::exists(own)) stored.open(own);
+  if (!stored.covers(pieces))
+    for (const auto& entry : fs::directory_iterator(folder)) stored.open(entry.path());
 
   for (const Part& part : parts_of(optimizer)) {
-    for (const Piece& piece : pieces_of(parameters, optimizer)) {
-      const std::vector<Run> wanted = runs_of(*piece.shard, piece.from, piece.to);
+    for (const Piece& piece : pieces) {
       const at::Tensor elements = at::empty({piece.to - piece.from}, at::kFloat);
-      float* out = elements.data_ptr<float>();
-      int64_t filled = 0;
-      const auto [first, last] = stored.equal_range(piece.shard->name);
-      for (auto candidate = first; candidate != last; ++candidate) {
-        const StoredPiece& there = candidate->second;
-        at::Tensor values;
-        for_each_overlap(wanted, runs_of(there.shard, there.from, there.to),
-                         [&](int64_t mine, int64_t theirs, int64_t length) {
-                           if (!values.defined()) values = there.read(part.name);
-                           std::copy_n(values.data_ptr<float>() + theirs, length, out + mine);
-                           filled += length;
-                         });
-      }
+      const StoredPiece* of = nullptr;
+      at::Tensor values;
+      const int64_t filled =
+          stored.find(piece, [&](const StoredPiece& there, int64_t mine, int64_t theirs, int64_t length) {
+            if (of != &there) values = there.read(part.name);
+            of = &there;
+            std::copy_n(values.const_data_ptr<float>() + theirs, length, elements.mutable_data_ptr<float>() + mine);
+          });
       if (filled != piece.to - piece.from)
         throw BadInput(fmt::format("{}: {} of {} has {} of {} elements", folder.string(), part.name, piece.shard->name,
                                    filled, piece.to - piece.from));

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "data/sampler.h"
+#include "dist/begun.h"
 #include "dist/scratch.h"
 #include "trainer/gradients.h"
 #include "trainer/run_inputs.h"
@@ -20,7 +21,6 @@ namespace {
 constexpr int64_t kSteps = 50, kExamples = 20'000;
 
 constexpr int64_t kMostExamples = 10'000'000;
-constexpr int kMostRanks = 100'000;
 
 double size_of(at::ScalarType dtype) {
   return static_cast<double>(c10::elementSize(dtype));
@@ -48,34 +48,33 @@ class Ring {
     return ranks_ == 1 ? 0 : bytes * (ranks_ - 1) / ranks_ / bytes_per_second_ + hops_seconds_;
   }
   double all_reduce(double bytes) const { return 2 * half(bytes); }
+  // What goes on in so many looks (dist/begun.h), as seconds of a transfer.
+  double in_looks(int looks) const { return looks * static_cast<double>(kLookBytes) / bytes_per_second_; }
 
  private:
   int ranks_;
   double bytes_per_second_ = 0, hops_seconds_ = 0;
 };
 
-// Seconds spent waiting for transfers that begin one after the other behind `compute` seconds each, once the transfer
-// before is through: gradients of blocks in a backward pass.
-double exposed_behind(const std::vector<double>& transfers, double compute) {
-  double computed = 0, transferred = 0;
-  for (const double seconds : transfers) {
-    computed = std::max(computed + compute, transferred);
-    transferred = computed + seconds;
-  }
-  return transferred - compute * static_cast<double>(transfers.size());
+// Seconds spent waiting for transfers of which each goes on beside one block's computing, for `hidden` seconds at most,
+// and the last beside nothing: gradients of blocks in a backward pass.
+double exposed_behind(const std::vector<double>& transfers, double hidden) {
+  double waited = 0;
+  for (const double seconds : transfers) waited += std::max(0.0, seconds - hidden);
+  return waited + std::min(transfers.back(), hidden);
 }
 
-// Of transfers that are all begun, each needed in front of `compute` seconds but the first and the last, beside which
-// little is computed: weights of embedding, blocks and head in a forward pass.
-double exposed_in_front(const std::vector<double>& transfers, double compute) {
-  double now = 0, transferred = 0, computed = 0;
+// Of transfers that are all begun, and go on for `hidden` seconds at most beside a block's computing; the first and the
+// last are needed in front of something that takes no time: weights of embedding, blocks and head in a forward pass.
+double exposed_in_front(const std::vector<double>& transfers, double hidden) {
+  double waited = 0, needed = 0, transferred = 0;
   for (size_t i = 0; i < transfers.size(); ++i) {
-    transferred += transfers[i];
-    const double seconds = i == 0 || i + 1 == transfers.size() ? 0 : compute;
-    now = std::max(now, transferred) + seconds;
-    computed += seconds;
+    needed += transfers[i];
+    const double wait = std::max(0.0, needed - transferred);
+    waited += wait;
+    transferred += wait + (i == 0 ? 0 : hidden);
   }
-  return now - computed;
+  return waited;
 }
 
 std::vector<std::string> hosts_by_rank(int ranks, const Machine& machine) {
@@ -295,8 +294,10 @@ Planner::DpSeconds Planner::dp_seconds(const Run& run, const Work& work, double 
   };
   if (!run.overlap) return {all(reduced_a_pass) * work.most_passes + all(reduced_a_step), all(gathered)};
 
-  // With the first bucket's, which nothing follows, kept for the end of a step.
-  const double backward = work.backward / flops_a_second, forward = work.forward / flops_a_second;
+  // With the first bucket's, which nothing follows, kept for the end of a step. A block looks before each of its four
+  // products forward, and between all eight backward.
+  const double backward = std::min(work.backward / flops_a_second, dp.in_looks(8));
+  const double forward = std::min(work.forward / flops_a_second, dp.in_looks(4));
   const double last = reduced_a_step.back();
   reduced_a_step.pop_back();
   const double weights = exposed_in_front(gathered, forward);

@@ -8,7 +8,6 @@
 namespace spt {
 namespace {
 
-// What has no influence on the weights that come out (but for the order of floating-point sums).
 std::map<std::string, std::string> values_of(const RunConfig& config) {
   FieldLister lister;
   const_cast<RunConfig&>(config).fields(lister);  // the visitor only reads
@@ -102,6 +101,7 @@ CausalLm::Memory model_memory(const RunConfig& config, at::ScalarType dtype, int
           config.model.sequence_parallel};
 }
 
+// What has no influence on the weights that come out (but for the order of floating-point sums).
 bool may_change_on_resume(const std::string& key) {
   static constexpr const char* kSections[] = {"mesh.", "checkpoint."};
   static constexpr const char* kKeys[] = {

@@ -250,7 +250,8 @@ void Trainer::load(std::optional<int64_t> checkpoint) {
   }
   const fs::path folder = checkpoints_.path(*checkpoint);
   load_pretrained(model_, folder / "hf", *mesh_.dp);
-  load_optimizer_state(folder / "optimizer", model_.parameters(), *optimizer_);
+  load_optimizer_state(folder / "optimizer", model_.parameters(), *optimizer_, mesh_.place.dp_rank,
+                       mesh_.place.tp_rank);
   optimizer_->restored(*checkpoint);
   spdlog::info("resuming after step {} of {} from {}", *checkpoint, inputs_.total_steps, folder.string());
 }

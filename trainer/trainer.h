@@ -37,8 +37,8 @@ class Trainer {
   std::string summary() const;
   int64_t total_steps() const { return inputs_.total_steps; }
 
-  // Collective, in place of `run`: loads the weights to start from, as `run` would, and says how long it took; a line,
-  // none for random ones. Throws BadInput or Failure where they cannot be read.
+  // Collective, in place of `run`: loads the weights of model.path, and says how long it took; a line, none for
+  // random ones. Throws BadInput or Failure where they cannot be read.
   std::string read_weights();
 
   // Collective; stop handlers (base/stop.h) are the caller's. Takes the run folder, resumes from its newest checkpoint

@@ -8,7 +8,7 @@ class ScaleTest(JobTest):
     def train(self, ranks):
         run = self.folder / f"run-{ranks}"
         job = self.start_spt("train", "/dev/null", f"run.dir={run}", f"model.path={self.model}", "model.init=random", f"data.train={self.corpus}",
-                             "train.steps=3", "train.batch_examples=64", "run.collective_timeout_s=600", ranks=ranks)
+                             "train.steps=3", "checkpoint.every_steps=3", "train.batch_examples=64", "run.collective_timeout_s=600", ranks=ranks)
         self.assertEqual(job.finish(600), 0, job.output[-3000:])
         files = [path for path in run.rglob("*") if path.is_file()]
         shards = [path for path in files if path.parent.name == "optimizer"]

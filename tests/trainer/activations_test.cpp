@@ -76,13 +76,14 @@ ModelConfig small_model() {
   return config;
 }
 
-// Of the lengths given; the second half of each is trained.
-Batch batch_of(const std::vector<int64_t>& lengths) {
+// Of the lengths given; of each what is behind `untrained` of its tokens is trained.
+Batch batch_of(const std::vector<int64_t>& lengths, double untrained) {
   int64_t tokens = 0;
   std::vector<int32_t> starts{0};
   std::vector<int64_t> labels;
   for (const int64_t length : lengths) {
-    for (int64_t i = 0; i < length; ++i) labels.push_back(i < length / 2 ? kNotTrained : i);
+    for (int64_t i = 0; i < length; ++i)
+      labels.push_back(static_cast<double>(i) < untrained * static_cast<double>(length) ? kNotTrained : i);
     tokens += length;
     starts.push_back(static_cast<int32_t>(tokens));
   }
@@ -123,7 +124,6 @@ TEST_P(PlannedBytes, OfWeightsGradientsStateAndActivations_AreThoseThatAreTaken)
   const ModelConfig config = small_model();
   CausalLm::Memory memory{
       {way.dtype, way.grad_dtype, 64 * mesh.dp->size(), way.gradient_rooms}, way.recompute, way.sequence_parallel};
-  const Batch batch = batch_of({300, 200, 120});
   const Counting counting;
   CountingAllocator& counted = CountingAllocator::instance();
   auto taken = [&, before = counted.live]() mutable { return counted.live - std::exchange(before, counted.live); };
@@ -150,15 +150,21 @@ TEST_P(PlannedBytes, OfWeightsGradientsStateAndActivations_AreThoseThatAreTaken)
   Gradients gradients(trained.parameters(), *mesh.dp, way.gradient_rooms > 1);
   if (way.gradient_rooms) trained.on_bucket_complete([&](size_t bucket) { gradients.bucket_complete(bucket); });
   init_random(trained, 1);
-  const auto pass = [&] { backward(trained.loss_sum(batch, 1e-3), 1e-3); };
-  pass();  // what stays: rotary angles, the collectives' scratch memory
-  counted.peak = counted.live;
-  const int64_t before = counted.live;
-  pass();
-  const ActivationBytes planned =
-      activation_bytes(config, tp_size, at::kCPU, memory, {batch.ids.numel(), batch.trained_tokens(), 300});
-  EXPECT_NEAR(static_cast<double>(counted.peak - before), static_cast<double>(planned.peak()),
-              0.05 * static_cast<double>(planned.peak()));
+  for (const double untrained : {0.0, 0.5, 0.99}) {  // the most is needed for the loss, or for a block
+    const Batch batch = batch_of({300, 200, 120}, untrained);
+    const auto pass = [&] { backward(trained.loss_sum(batch, 1e-3), 1e-3); };
+    pass();  // what stays: rotary angles, the collectives' scratch memory
+    counted.peak = counted.live;
+    const int64_t before = counted.live;
+    pass();
+    const ActivationBytes planned =
+        activation_bytes(config, tp_size, at::kCPU, memory, {batch.ids.numel(), batch.trained_tokens(), 300});
+    // Where next to nothing is trained, a recomputed block in bf16 takes up to 10% more.
+    const double tolerance = untrained > 0.9 && way.dtype == at::kBFloat16 ? 0.11 : 0.05;
+    EXPECT_NEAR(static_cast<double>(counted.peak - before), static_cast<double>(planned.peak()),
+                tolerance * static_cast<double>(planned.peak()))
+        << untrained << " untrained";
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Ways, PlannedBytes, testing::ValuesIn(kWays),

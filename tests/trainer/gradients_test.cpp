@@ -16,6 +16,7 @@ struct Way {
   bool sharded = false;
   bool overlap = false;
   Recompute recompute = Recompute::kNone;
+  at::ScalarType dtype = at::kFloat, grad_dtype = at::kFloat;
 };
 
 // What each rank owns after two backward passes, of which rank 0 skips the second. Every rank has its own batches.
@@ -23,7 +24,7 @@ std::vector<at::Tensor> owned_gradients(const Way& way) {
   const Golden golden("llama_gqa");
   Mesh mesh(job(), {});
   CausalLm model(load_model_config(golden_folder("llama_gqa")), 0, 1);
-  model.allocate(*mesh.tp, {{at::kFloat, at::kFloat, mesh.dp->size() * 64, way.sharded ? (way.overlap ? 2 : 1) : 0},
+  model.allocate(*mesh.tp, {{way.dtype, way.grad_dtype, mesh.dp->size() * 64, way.sharded ? (way.overlap ? 2 : 1) : 0},
                             way.recompute});
   load_pretrained(model, golden_folder("llama_gqa"));
   Gradients gradients(model.parameters(), *mesh.dp, way.overlap);
@@ -59,11 +60,28 @@ TEST(Gradients, Sharded_AreThoseThatAreKeptWhole) {
 }
 
 TEST(Gradients, Overlapped_HaveTheSameBits) {
+  for (const auto& [dtype, grad_dtype] : {std::pair(at::kFloat, at::kFloat), std::pair(at::kBFloat16, at::kFloat),
+                                          std::pair(at::kBFloat16, at::kBFloat16)})
+    for (const bool sharded : {false, true}) {
+      const Way way{.sharded = sharded, .dtype = dtype, .grad_dtype = grad_dtype};
+      Way with_overlap = way;
+      with_overlap.overlap = true;
+      const auto usual = owned_gradients(way), overlapped = owned_gradients(with_overlap);
+      ASSERT_EQ(usual.size(), overlapped.size());
+      for (size_t i = 0; i < usual.size(); ++i)
+        EXPECT_TRUE(at::equal(usual[i], overlapped[i])) << dtype << ", sharded " << sharded << ", bucket " << i;
+    }
+}
+
+TEST(Gradients, InBf16_AreNearThoseOfFp32) {
+  const auto exact = owned_gradients({});
   for (const bool sharded : {false, true}) {
-    const auto usual = owned_gradients({.sharded = sharded}), overlapped = owned_gradients({sharded, true});
-    ASSERT_EQ(usual.size(), overlapped.size());
-    for (size_t i = 0; i < usual.size(); ++i)
-      EXPECT_TRUE(at::equal(usual[i], overlapped[i])) << "sharded " << sharded << ", bucket " << i;
+    const auto rounded = owned_gradients({.sharded = sharded, .grad_dtype = at::kBFloat16});
+    for (size_t i = 0; i < exact.size(); ++i) {
+      const double largest = exact[i].abs().max().item<double>();
+      EXPECT_LE(distance(exact[i], rounded[i]), 0.02 * largest) << "sharded " << sharded << ", bucket " << i;
+      if (largest > 0) EXPECT_GT(distance(exact[i], rounded[i]), 0) << "nothing was rounded";
+    }
   }
 }
 

@@ -1,5 +1,7 @@
 #include "trainer/optimizer_state.h"
 
+#include <fstream>
+
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
 #include <gmock/gmock.h>
@@ -104,7 +106,8 @@ TEST_P(OptimizerState, SavedOnOneLayout_LoadsOnEveryOther) {
     }
     for (const int here : possible_tp()) {
       Replica loaded(here, GetParam());
-      load_optimizer_state(folder.path(), loaded.model.parameters(), *loaded.optimizer);
+      load_optimizer_state(folder.path(), loaded.model.parameters(), *loaded.optimizer, loaded.mesh.place.dp_rank,
+                           loaded.mesh.place.tp_rank);
       EXPECT_TRUE(loaded.has(AdamWState::kFirstMoment, 0.5)) << "tp " << there << " to " << here;
       EXPECT_TRUE(loaded.has(AdamWState::kSecondMoment, 2)) << "tp " << there << " to " << here;
       // fp32 weights are their own master, and stand in hf/.
@@ -125,11 +128,24 @@ TEST(OptimizerStateFiles, AMissingFile_IsRefusedWithTheTensorThatLacks) {
   job().host_world().barrier();
   if (job().rank() == 0) std::filesystem::remove(folder / "dp-0000-tp-0000.safetensors");
   job().host_world().barrier();
-  const std::string message =
-      bad_input_of([&] { load_optimizer_state(folder.path(), replica.model.parameters(), *replica.optimizer); });
+  const std::string message = bad_input_of([&] {
+    load_optimizer_state(folder.path(), replica.model.parameters(), *replica.optimizer, replica.mesh.place.dp_rank, 0);
+  });
   // Rank 0's part is gone: it alone sees that something lacks.
   EXPECT_THAT(message, HasSubstr(job().rank() == 0 ? "first_moment of model.embed_tokens.weight has 0 of"
                                                    : "nothing was thrown"));
+}
+
+TEST(OptimizerStateFiles, OfTheSameLayout_ARankReadsItsOwn) {
+  const SharedFolder folder;
+  Replica replica(1, at::kFloat);
+  const int dp_rank = replica.mesh.place.dp_rank;
+  save_optimizer_state(folder.path(), replica.model.parameters(), *replica.optimizer, dp_rank, 0);
+  job().host_world().barrier();
+  if (job().rank() == 0) std::ofstream(folder / "dp-9999-tp-0000.safetensors") << "not one";
+  job().host_world().barrier();
+  EXPECT_NO_THROW(load_optimizer_state(folder.path(), replica.model.parameters(), *replica.optimizer, dp_rank, 0));
+  job().host_world().barrier();
 }
 
 TEST(OptimizerStateFiles, AnotherModelsState_IsRefused) {
@@ -146,7 +162,9 @@ TEST(OptimizerStateFiles, AnotherModelsState_IsRefused) {
       0, 1);
   smaller.allocate(*replica.mesh.tp, {{at::kFloat, at::kFloat, replica.mesh.dp->size() * 64}});
   const auto optimizer = make_optimizer(smaller.parameters(), {}, replica.mesh);
-  EXPECT_THAT(bad_input_of([&] { load_optimizer_state(folder.path(), smaller.parameters(), *optimizer); }),
+  EXPECT_THAT(bad_input_of([&] {
+                load_optimizer_state(folder.path(), smaller.parameters(), *optimizer, replica.mesh.place.dp_rank, 0);
+              }),
               HasSubstr("model.layers.1."));
 }
 

@@ -79,6 +79,9 @@ ActivationBytes activation_bytes(const ModelConfig& model, int tp, at::Device de
   if (memory.recompute == Recompute::kBlock) bytes.block += mixer + mixed + mlp + input;  // with its output
   // Without flash attention, which CUDA has for half precision only: scores, probabilities and their gradients.
   if (device.is_cuda() && dtype == at::kFloat) bytes.block += 4 * kFp32 * width.heads * pass.longest * pass.longest;
+  // On the CPU a window is a mask: as attention multiplies, and where it hides.
+  if (device.is_cpu() && model.sliding_window && pass.longest > *model.sliding_window)
+    bytes.block += (size + 1 + (widens ? kFp32 : 0)) * pass.longest * pass.longest;
 
   // The final norm's input, what it makes of it, and the gradient of that.
   const int64_t asked = size * pass.trained * width.hidden;

@@ -41,7 +41,7 @@ at::Tensor band_mask(int64_t queries, int64_t keys, std::optional<int64_t> windo
   const at::Tensor i = at::arange(keys - queries, keys, options.dtype(at::kLong)).unsqueeze(1);
   const at::Tensor j = at::arange(keys, options.dtype(at::kLong)).unsqueeze(0);
   at::Tensor hidden = j > i;
-  if (window) hidden = hidden.logical_or(i - j >= *window);
+  if (window) hidden.logical_or_(j <= i - *window);
   return at::zeros({queries, keys}, options).masked_fill_(hidden, -INFINITY);
 }
 

@@ -22,7 +22,7 @@ const float* load(const T* row, std::vector<float>& scratch, int64_t n) {
     return row;
   } else {
     scratch.resize(static_cast<size_t>(n));
-    for (int64_t i = 0; i < n; ++i) scratch[static_cast<size_t>(i)] = static_cast<float>(row[i]);
+    rows::widen(reinterpret_cast<const uint16_t*>(row), scratch.data(), n);
     return scratch.data();
   }
 }
@@ -39,8 +39,7 @@ float* target(T* row, std::vector<float>& scratch, int64_t n) {
 }
 template <class T>
 void store(T* row, const std::vector<float>& scratch, int64_t n) {
-  if constexpr (!std::is_same_v<T, float>)
-    for (int64_t i = 0; i < n; ++i) row[i] = static_cast<T>(scratch[static_cast<size_t>(i)]);
+  if constexpr (!std::is_same_v<T, float>) rows::narrow(scratch.data(), reinterpret_cast<uint16_t*>(row), n);
 }
 
 template <class F>

@@ -1,6 +1,7 @@
 #include "trainer/model/kernels/rows.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__)
@@ -68,6 +69,21 @@ template <int R>
 }
 
 }  // namespace
+
+SPT_CLONES void widen(const uint16_t* __restrict x, float* __restrict out, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) out[i] = std::bit_cast<float>(static_cast<uint32_t>(x[i]) << 16);
+}
+
+SPT_CLONES void narrow(const float* __restrict x, uint16_t* __restrict out, int64_t n) {
+  // In integers: -ffast-math knows no NaN.
+  constexpr uint32_t kInfinity = 0x7f800000, kSign = 0x80000000;
+  constexpr uint16_t kNan = 0x7fc0;
+  for (int64_t i = 0; i < n; ++i) {
+    const auto bits = std::bit_cast<uint32_t>(x[i]);
+    const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    out[i] = (bits & ~kSign) > kInfinity ? kNan : static_cast<uint16_t>(rounded);
+  }
+}
 
 SPT_CLONES float rms_norm(const float* __restrict x, const float* __restrict w, float eps, float* __restrict out,
                           int64_t n) {

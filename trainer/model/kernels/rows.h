@@ -1,13 +1,17 @@
 // Element-wise chains of a decoder layer on the CPU, each in one pass over memory, row by row. They exist because ATen
 // runs them operation by operation, which costs as much time as a small model's products.
 //
-// All pointers are fp32 rows of `n` elements (or pairs); nothing may overlap unless said so. Compiled for several
-// vector widths (target_clones) with -ffast-math: sums are associated as the vector width has it.
+// All pointers but those to bf16 are fp32 rows of `n` elements (or pairs); nothing may overlap unless said so. Compiled
+// for several vector widths (target_clones) with -ffast-math: sums are associated as the vector width has it.
 #pragma once
 
 #include <cstdint>
 
 namespace spt::rows {
+
+// bf16, as its 16 bits, to fp32 and back, rounded to the nearest, ties to even; a NaN stays one.
+void widen(const uint16_t* x, float* out, int64_t n);
+void narrow(const float* x, uint16_t* out, int64_t n);
 
 // out = x · rstd · w, with rstd = 1/√(mean(x²) + eps), which is returned.
 float rms_norm(const float* x, const float* w, float eps, float* out, int64_t n);
