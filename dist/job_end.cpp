@@ -27,6 +27,8 @@ constexpr milliseconds kTurn(50);
 constexpr milliseconds kAllTurns(2000);
 // A rank that computes takes its notice later; the launcher's abort ends it.
 constexpr milliseconds kNoticesOnTheirWay(500);
+// Where the launcher is ending the job already, MPI_Abort may wait for its answer until the launcher kills.
+constexpr milliseconds kAbortAnswered(1000);
 
 }  // namespace
 
@@ -96,7 +98,13 @@ void JobEnd::fail(ExitStatus status, const std::string& message) {
   for (const auto start = Clock::now(); sent == 0 && Clock::now() - start < kNoticesOnTheirWay;)
     MPI_Testall(static_cast<int>(requests.size()), requests.data(), &sent, MPI_STATUSES_IGNORE);
   // Alone there is nobody to end, and mpirun's banner would only confuse.
-  if (size_ > 1) MPI_Abort(comm_, notice);
+  if (size_ > 1) {
+    std::thread([notice] {
+      std::this_thread::sleep_for(kAbortAnswered);
+      end_process(notice);
+    }).detach();
+    MPI_Abort(comm_, notice);
+  }
   end_process(notice);
 }
 

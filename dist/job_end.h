@@ -36,7 +36,7 @@ class JobEnd {
 
  private:
   void look_for_notice();
-  [[noreturn]] void end_process(int status);
+  [[noreturn]] static void end_process(int status);
 
   MPI_Comm comm_;
   int rank_ = 0;
