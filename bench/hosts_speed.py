@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
 """Training over hosts with slow links between them, against what `spt plan` predicts, with and without mesh.overlap.
 
-    bench/hosts_speed.py [--spt build/spt] [--steps 6] [--rates 1gbit 200mbit] [--layouts 4] [--width 512]
+    bench/hosts_speed.py [--spt build/spt] [--steps 6] [--rates 1gbit 200mbit]
 
 Hosts are network namespaces of this one (bench/hosts.py: as root) and share its cores. As many trainings of one rank each as a layout has ranks, at once and without a
-link, say what computing takes there: the plan is scaled to that, and links are the rates that were set. A model of 8 blocks, 30M
-parameters, fp32.
+link, say what computing takes there: the plan is scaled to that, and links are the rates that were set. A model of 30M parameters, fp32.
 """
 import argparse
 import json
@@ -34,9 +33,8 @@ class Bench:
         self.model = folder / "model"
         shutil.copytree("configs/tiny_model", self.model)
         config = json.loads((self.model / "config.json").read_text())
-        width = arguments.width
-        config.update(hidden_size=width, intermediate_size=width * 11 // 4, num_hidden_layers=8, num_attention_heads=width // 64,
-                      num_key_value_heads=width // 64, head_dim=64, max_position_embeddings=1024, tie_word_embeddings=False)
+        config.update(hidden_size=512, intermediate_size=1408, num_hidden_layers=8, num_attention_heads=8, num_key_value_heads=8, head_dim=64,
+                      max_position_embeddings=1024, tie_word_embeddings=False)
         (self.model / "config.json").write_text(json.dumps(config))
         records = folder / "records.jsonl"
         with open(records, "wb") as file:
@@ -99,8 +97,8 @@ class Bench:
             raise SystemExit(done.stderr)
         return self.medians(run)
 
-    def rows(self, rate, layouts):
-        for count, ranks_a_host, tp, more in layouts:
+    def rows(self, rate):
+        for count, ranks_a_host, tp, more in LAYOUTS:
             ranks = count * ranks_a_host
             for overlap in ("off", "on"):
                 keys = (f"mesh.overlap={overlap}", f"mesh.tp={tp}", *more)
@@ -115,19 +113,16 @@ def main():
     parser.add_argument("--spt", default="build/spt")
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--rates", nargs="+", default=["1gbit", "200mbit"])
-    parser.add_argument("--layouts", type=int, default=len(LAYOUTS), help="the first so many")
-    parser.add_argument("--width", type=int, default=512, help="hidden size")
     arguments = parser.parse_args()
-    layouts = LAYOUTS[:arguments.layouts]
     os.chdir(Path(__file__).resolve().parent.parent)
     with tempfile.TemporaryDirectory(prefix="spt-hosts-speed-") as folder:
         bench = Bench(arguments, Path(folder))
-        for ranks in sorted({count * ranks_a_host for count, ranks_a_host, _, _ in layouts}):
+        for ranks in sorted({count * ranks_a_host for count, ranks_a_host, _, _ in LAYOUTS}):
             bench.scale(ranks)
         print("\n| hosts × ranks | dp × tp | link | keys | overlap | planned s a step | measured | ratio | planned exposed s | measured |")
         print("|---|---|---|---|---|---|---|---|---|---|")
         for rate in arguments.rates:
-            for row in bench.rows(rate, layouts):
+            for row in bench.rows(rate):
                 print("| " + " | ".join(row) + " |", flush=True)
 
 

@@ -22,7 +22,7 @@ def first_step(spt, folder, model, keys, cache):
     begin = time.perf_counter()
     job = subprocess.Popen([spt, "train", "/dev/null", f"run.dir={run}", f"model.path={model}", f"data.train={folder / model.name}.h5", "train.steps=1",
                             "train.batch_examples=1", "checkpoint.final_optimizer=false", "model.dtype=fp32", *keys],
-                           env={**os.environ, "XDG_CACHE_HOME": str(cache)}, stderr=subprocess.PIPE)
+                           env={**os.environ, "XDG_CACHE_HOME": cache}, stderr=subprocess.PIPE)
     while job.poll() is None and not (metrics.exists() and metrics.stat().st_size > 0):
         time.sleep(0.002)
     seconds = time.perf_counter() - begin
@@ -47,8 +47,8 @@ def main():
                             f"{folder / model.name}.h5"], check=True, stdout=subprocess.DEVNULL)
 
         def median(model, keys=(), cold=False):
-            caches = [Path(tempfile.mkdtemp(dir=folder)) if cold or turn == 0 else None for turn in range(arguments.turns + 1)]
-            turns = [first_step(arguments.spt, folder, model, keys, cache or caches[0]) for cache in caches]
+            warm = tempfile.mkdtemp(dir=folder)
+            turns = [first_step(arguments.spt, folder, model, keys, tempfile.mkdtemp(dir=folder) if cold else warm) for _ in range(arguments.turns + 1)]
             return f"{statistics.median(turns[1:]):.2f} s"
 
         print(f"1M parameters, random                 {median(tiny, ['model.init=random'])}")

@@ -194,12 +194,12 @@ void load_optimizer_state(const fs::path& folder, const Parameters& parameters, 
   for (const Part& part : parts_of(optimizer)) {
     for (const Piece& piece : pieces) {
       const at::Tensor elements = at::empty({piece.to - piece.from}, at::kFloat);
-      const StoredPiece* of = nullptr;
-      at::Tensor values;
+      const StoredPiece* source = nullptr;
+      at::Tensor values;  // of it
       const int64_t filled =
           stored.find(piece, [&](const StoredPiece& there, int64_t mine, int64_t theirs, int64_t length) {
-            if (of != &there) values = there.read(part.name);
-            of = &there;
+            if (source != &there) values = there.read(part.name);
+            source = &there;
             std::copy_n(values.const_data_ptr<float>() + theirs, length, elements.mutable_data_ptr<float>() + mine);
           });
       if (filled != piece.to - piece.from)

@@ -36,8 +36,7 @@ std::unique_ptr<ZeroAdamW> make_optimizer(Parameters& parameters, const AdamWCon
 void save_optimizer_state(const std::filesystem::path& folder, const Parameters& parameters, const ZeroAdamW& optimizer,
                           int dp_rank, int tp_rank);
 // Fills this rank's state from the files of `folder`, whatever layout wrote them: its own where the layout is the same,
-// all of them where not. Throws BadInput naming the tensor
-// when a part of it is nowhere.
+// all of them where not. Throws BadInput naming the tensor when a part of it is nowhere.
 void load_optimizer_state(const std::filesystem::path& folder, const Parameters& parameters, ZeroAdamW& optimizer,
                           int dp_rank, int tp_rank);
 
