@@ -13,7 +13,7 @@ import concurrent.futures, json, os, shlex, subprocess, sys
 commands = {}
 for entry in json.load(open("build-tidy/compile_commands.json")):
     path = os.path.relpath(entry["file"])
-    if any(path.startswith(folder + "/") for folder in sys.argv[1:]):
+    if path.endswith(".cpp") and any(path.startswith(folder + "/") for folder in sys.argv[1:]):
         words = shlex.split(entry["command"])
         compiler = next(i for i, word in enumerate(words) if word.endswith("++"))
         output = words.index("-o")

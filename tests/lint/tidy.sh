@@ -27,7 +27,7 @@ export -f tidy_one
 mapfile -t files < <(python3 - "$@" <<'PYTHON'
 import json, os, sys
 built = {os.path.relpath(entry["file"]) for entry in json.load(open("build-tidy/compile_commands.json"))}
-print(*sorted(path for path in built if any(path.startswith(folder + "/") for folder in sys.argv[1:])), sep="\n")
+print(*sorted(path for path in built if path.endswith(".cpp") and any(path.startswith(folder + "/") for folder in sys.argv[1:])), sep="\n")
 PYTHON
 )
 echo "tidy.sh: ${#files[@]} files"

@@ -124,8 +124,9 @@ at::Tensor CausalLm::block(const Layer& layer, const at::Tensor& x, const Layout
       recomputes(Recompute::kAttention, x)
           ? recompute([this, &layer, layout](const at::Tensor& in) { return mixed(layer, in, layout, {}, 0); }, x)
           : mixed(layer, x, layout, caches, index);
-  const at::Tensor h = x + sum_of_ranks(product(from_others, *layer.attention_out), layout);
-  const at::Tensor gate_up = product(all_rows(norm(h, *layer.mlp_norm, layout), layout), *layer.gate_up);
+  const auto [h, normed] = add_rms_norm(x, sum_of_ranks(product(from_others, *layer.attention_out), layout),
+                                        *layer.mlp_norm, config_.rms_norm_eps, rows_over(layout));
+  const at::Tensor gate_up = product(all_rows(normed, layout), *layer.gate_up);
   return h + sum_of_ranks(product(swiglu(gate_up), *layer.down), layout);
 }
 
@@ -134,7 +135,11 @@ bool CausalLm::recomputes(Recompute what, const at::Tensor& x) const {
 }
 
 at::Tensor CausalLm::norm(const at::Tensor& x, Parameter& weight, const Layout& layout) const {
-  return rms_norm(x, weight, config_.rms_norm_eps, layout.is_cut ? tp_ : nullptr);
+  return rms_norm(x, weight, config_.rms_norm_eps, rows_over(layout));
+}
+
+Communicator* CausalLm::rows_over(const Layout& layout) const {
+  return layout.is_cut ? tp_ : nullptr;
 }
 
 at::Tensor CausalLm::all_rows(const at::Tensor& x, const Layout& layout) const {

@@ -80,6 +80,7 @@ class CausalLm {
                    int64_t index);
   // Between blocks, activations are whole on every rank of tp or, where the layout is cut, each rank has some rows.
   at::Tensor norm(const at::Tensor& x, Parameter& weight, const Layout& layout) const;
+  Communicator* rows_over(const Layout& layout) const;  // the group of which a rank has some rows only; null: none
   at::Tensor all_rows(const at::Tensor& x, const Layout& layout) const;      // in front of a cut product
   at::Tensor sum_of_ranks(const at::Tensor& x, const Layout& layout) const;  // behind it
   bool recomputes(Recompute what, const at::Tensor& x) const;

@@ -7,6 +7,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "trainer/model/kernels/factor.h"
+#include "trainer/model/kernels/softmax_loss.h"
 
 namespace spt {
 namespace {
@@ -50,33 +51,24 @@ struct CrossEntropyFunction : Function<CrossEntropyFunction> {
     for (int64_t first = 0; first < n; first += chunk) {
       const int64_t rows = std::min(chunk, n - first);
       const at::Tensor h = hidden.narrow(0, first, rows);
-      at::Tensor product = buffer.narrow(0, 0, rows);
-      at::mm_out(product, h, table.t());
-      at::Tensor logits = product.to(at::kFloat);  // [rows, valid]; fp32: the buffer itself
-      at::Tensor highest = logits.amax(1);
-      tp->all_reduce(highest, Reduce::kMax);
-      logits.sub_(highest.unsqueeze(1));
-
-      // Labels of other ranks point at column 0 and count for nothing.
       const at::Tensor label = labels.narrow(0, first, rows);
-      const at::Tensor mine = (label >= begin).logical_and_(label < begin + valid);
-      const at::Tensor column = at::where(mine, label - begin, at::zeros({}, label.options())).unsqueeze(1);
-      at::Tensor sums = at::empty({2, rows}, logits.options());
-      sums[1].copy_(logits.gather(1, column).squeeze(1) * mine);  // the label's logit
-      logits.exp_();
-      at::Tensor exponentials = sums[0];
-      at::sum_out(exponentials, logits, at::IntArrayRef{1});
+      at::Tensor logits = buffer.narrow(0, 0, rows);  // [rows, valid]
+      at::mm_out(logits, h, table.t());
+
+      // Of this rank's columns, then of all: exp(x − highest) is exp(x − own) · exp(own − highest).
+      const auto [own, sums] = softmax_sums(logits, label, begin);
+      const at::Tensor highest = own.clone();
+      tp->all_reduce(highest, Reduce::kMax);
+      const at::Tensor exponentials = sums[0], label_logits = sums[1];
+      exponentials.mul_((own - highest).exp_());
       tp->all_reduce(sums);
-      total.add_((exponentials.log() - sums[1]).sum(at::kDouble));
+      total.add_((exponentials.log() - (label_logits - highest)).sum(at::kDouble));
       if (!with_gradients) continue;
 
-      // d loss / d logits = softmax − one-hot
-      logits.mul_((grad_scale / exponentials).unsqueeze(1));
-      logits.scatter_add_(1, column, mine.to(at::kFloat).mul_(-grad_scale).unsqueeze(1));
-      const at::Tensor dlogits = logits.to(hidden.scalar_type());
+      softmax_gradient(logits, label, begin, highest, exponentials, grad_scale);  // d loss / d logits, in their place
       at::Tensor dh = dhidden.narrow(0, first, rows);
-      at::mm_out(dh, dlogits, table);
-      add_product(gradient, dlogits.t(), h);
+      at::mm_out(dh, logits, table);
+      add_product(gradient, logits.t(), h);
     }
     if (is_apart) weight.grad.narrow(0, 0, valid).add_(gradient);
     if (with_gradients) ctx->save_for_backward({dhidden.to(given.scalar_type())});
@@ -105,9 +97,7 @@ int64_t cross_entropy_bytes(int64_t n, int64_t weight_rows, int64_t width, at::S
   const bool widens = multiplies_in_fp32(given, device);
   const at::ScalarType dtype = widens ? at::kFloat : given;
   const auto size = static_cast<int64_t>(c10::elementSize(dtype));
-  const int64_t logits = std::min(chunk_rows(weight_rows), n) * weight_rows;
-  // fp32: all in one buffer; otherwise the product, fp32 logits, their gradient.
-  int64_t bytes = dtype == at::kFloat ? 4 * logits : (2 * size + 4) * logits;
+  int64_t bytes = size * std::min(chunk_rows(weight_rows), n) * weight_rows;  // logits, then their gradient
   const bool is_apart = is_gradient_apart(n, weight_rows, grad_dtype);
   if (is_apart) bytes += 4 * weight_rows * width;
   bytes += added_product_bytes(weight_rows * width, dtype, is_apart ? at::kFloat : grad_dtype, device);

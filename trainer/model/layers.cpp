@@ -44,25 +44,48 @@ struct LinearFunction : Function<LinearFunction> {
   }
 };
 
+void keep_norm(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& rstd, Parameter& weight,
+               Communicator* rows_over) {
+  keep(ctx, weight);
+  ctx->saved_data["rows_over"] = reinterpret_cast<int64_t>(rows_over);
+  ctx->save_for_backward({x, rstd});
+}
+
+// The gradient of the norm's input for upstream g, plus `more`; adds the weight's.
+at::Tensor norm_backward(AutogradContext* ctx, const at::Tensor& g, const at::Tensor& more) {
+  Parameter& weight = kept(ctx);
+  const auto saved = ctx->get_saved_variables();
+  auto* rows_over = reinterpret_cast<Communicator*>(ctx->saved_data["rows_over"].toInt());
+  const bool in_place = rows_over == nullptr && weight.grad.scalar_type() == at::kFloat;
+  const at::Tensor dweight = in_place ? weight.grad : at::zeros_like(weight.grad, at::kFloat);
+  at::Tensor dx = rms_norm_backward(g, saved[0], weight.value.detach(), saved[1], dweight, more);
+  if (rows_over != nullptr) rows_over->all_reduce(dweight);
+  if (!in_place) weight.grad.add_(dweight);
+  return dx;
+}
+
 struct RmsNormFunction : Function<RmsNormFunction> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& value, Parameter& weight,
                             double eps, Communicator* rows_over) {
-    keep(ctx, weight);
-    ctx->saved_data["rows_over"] = reinterpret_cast<int64_t>(rows_over);
     const Normed normed = rms_norm_forward(x, value.detach(), eps);
-    ctx->save_for_backward({x, normed.rstd});
+    keep_norm(ctx, x, normed.rstd, weight, rows_over);
     return normed.out;
   }
   static tensor_list backward(AutogradContext* ctx, tensor_list grads) {
-    Parameter& weight = kept(ctx);
-    const auto saved = ctx->get_saved_variables();
-    auto* rows_over = reinterpret_cast<Communicator*>(ctx->saved_data["rows_over"].toInt());
-    const bool in_place = rows_over == nullptr && weight.grad.scalar_type() == at::kFloat;
-    const at::Tensor dweight = in_place ? weight.grad : at::zeros_like(weight.grad, at::kFloat);
-    const at::Tensor dx = rms_norm_backward(grads[0], saved[0], weight.value.detach(), saved[1], dweight);
-    if (rows_over != nullptr) rows_over->all_reduce(dweight);
-    if (!in_place) weight.grad.add_(dweight);
-    return {dx, at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
+    return {norm_backward(ctx, grads[0], {}), at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
+struct AddRmsNormFunction : Function<AddRmsNormFunction> {
+  static tensor_list forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& delta,
+                             const at::Tensor& value, Parameter& weight, double eps, Communicator* rows_over) {
+    const NormedSum added = add_rms_norm_forward(x, delta, value.detach(), eps);
+    keep_norm(ctx, added.sum, added.normed.rstd, weight, rows_over);
+    return {added.sum, added.normed.out};
+  }
+  static tensor_list backward(AutogradContext* ctx, tensor_list grads) {
+    const at::Tensor dsum = norm_backward(ctx, grads[1], grads[0]);  // of x and of delta
+    return {dsum, dsum, at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };
 
@@ -114,6 +137,12 @@ at::Tensor linear(const at::Tensor& x, Parameter& weight) {
 
 at::Tensor rms_norm(const at::Tensor& x, Parameter& weight, double eps, Communicator* rows_over) {
   return RmsNormFunction::apply(x, weight.value, weight, eps, rows_over);
+}
+
+SumAndNorm add_rms_norm(const at::Tensor& x, const at::Tensor& delta, Parameter& weight, double eps,
+                        Communicator* rows_over) {
+  const tensor_list added = AddRmsNormFunction::apply(x, delta, weight.value, weight, eps, rows_over);
+  return {added[0], added[1]};
 }
 
 at::Tensor swiglu(const at::Tensor& gate_up) {

@@ -19,6 +19,13 @@ at::Tensor linear(const at::Tensor& x, Parameter& weight);
 // `rows_over` a rank of that group has a part of the rows only, and the weight's gradient is summed over it.
 at::Tensor rms_norm(const at::Tensor& x, Parameter& weight, double eps, Communicator* rows_over = nullptr);
 
+// x + delta and its norm, both [T, C], in one pass over memory each way.
+struct SumAndNorm {
+  at::Tensor sum, normed;
+};
+SumAndNorm add_rms_norm(const at::Tensor& x, const at::Tensor& delta, Parameter& weight, double eps,
+                        Communicator* rows_over = nullptr);
+
 // silu(gate) · up: [T, 2F] (gate first) → [T, F]
 at::Tensor swiglu(const at::Tensor& gate_up);
 

@@ -1,6 +1,5 @@
-// The element-wise chains of a decoder layer on tensors: rows.h on the CPU (one pass over memory), ATen's operations on
-// other devices. fp32 or bf16 in and out; inside, fp32 on the CPU, and elsewhere what ATen takes for the dtype (the
-// norm's sum is fp32). T: tokens, C: hidden size, F: MLP width.
+// The element-wise chains of a decoder layer on tensors, each in one pass over memory: rows.h on the CPU, kernels of
+// ours on CUDA. fp32 or bf16 in and out, fp32 inside. T: tokens, C: hidden size, F: MLP width.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,9 +11,17 @@ struct Normed {
   at::Tensor rstd;  // fp32 [T, 1]: 1/√(mean(x²) + eps)
 };
 Normed rms_norm_forward(const at::Tensor& x, const at::Tensor& weight, double eps);
-// Returns the gradient of x for upstream g [T, C]; adds the weight's to `dweight`, fp32 [C].
+
+struct NormedSum {
+  at::Tensor sum;  // [T, C]: x + delta, in their dtype
+  Normed normed;   // the norm of `sum` as it was rounded
+};
+NormedSum add_rms_norm_forward(const at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight, double eps);
+
+// Returns the gradient of x (that of `sum`) for upstream g [T, C], plus `more` [T, C] where that is given: what comes
+// to x past the norm. Adds the weight's gradient to `dweight`, fp32 [C]; its bits hang on no order of execution.
 at::Tensor rms_norm_backward(const at::Tensor& g, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& rstd,
-                             const at::Tensor& dweight);
+                             const at::Tensor& dweight, const at::Tensor& more = {});
 
 at::Tensor swiglu_forward(const at::Tensor& gate_up);                        // [T, 2F] → [T, F]
 at::Tensor swiglu_backward(const at::Tensor& g, const at::Tensor& gate_up);  // → [T, 2F]

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__)
 #define SPT_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -95,7 +96,8 @@ SPT_CLONES float rms_norm(const float* __restrict x, const float* __restrict w, 
 }
 
 SPT_CLONES void rms_norm_backward(const float* __restrict g, const float* __restrict x, const float* __restrict w,
-                                  float rstd, float* __restrict dx, float* __restrict dw, int64_t n) {
+                                  float rstd, const float* __restrict more, float* __restrict dx, float* __restrict dw,
+                                  int64_t n) {
   float dot = 0;
   for (int64_t i = 0; i < n; ++i) dot += g[i] * w[i] * x[i];
   const float mean = dot * rstd * rstd / static_cast<float>(n);
@@ -103,6 +105,12 @@ SPT_CLONES void rms_norm_backward(const float* __restrict g, const float* __rest
     dw[i] += g[i] * x[i] * rstd;
     dx[i] = rstd * (g[i] * w[i] - x[i] * mean);
   }
+  if (more == nullptr) return;
+  for (int64_t i = 0; i < n; ++i) dx[i] += more[i];
+}
+
+SPT_CLONES void add(const float* __restrict a, const float* __restrict b, float* __restrict out, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) out[i] = a[i] + b[i];
 }
 
 namespace {
@@ -154,9 +162,18 @@ SPT_CLONES void weighted_sums(const float* p, int64_t p_stride, int64_t m, const
     weighted_rows<1>(p + r * p_stride, p_stride, v, v_stride, n, width, out + r * out_stride, out_stride);
 }
 
+namespace {
+
+[[gnu::always_inline]] inline float most_of(const float* x, int64_t n) {
+  float most = std::numeric_limits<float>::lowest();
+  for (int64_t i = 0; i < n; ++i) most = std::max(most, x[i]);
+  return most;
+}
+
+}  // namespace
+
 SPT_CLONES void softmax(float* x, float scale, int64_t n) {
-  float most = x[0];
-  for (int64_t i = 1; i < n; ++i) most = std::max(most, x[i]);
+  const float most = most_of(x, n);
   float sum = 0;
   for (int64_t i = 0; i < n; ++i) {
     x[i] = std::exp((x[i] - most) * scale);
@@ -164,6 +181,27 @@ SPT_CLONES void softmax(float* x, float scale, int64_t n) {
   }
   const float inverse = 1.0f / sum;
   for (int64_t i = 0; i < n; ++i) x[i] *= inverse;
+}
+
+SPT_CLONES float highest(const float* x, int64_t n) {
+  return most_of(x, n);
+}
+
+SPT_CLONES float sum_of_exponentials(const float* x, float highest, int64_t n) {
+  // In pieces: of a vocabulary's 10^5 terms one after the other the last ones would lose digits.
+  constexpr int64_t kPiece = 1024;
+  float sum = 0;
+  for (int64_t begin = 0; begin < n; begin += kPiece) {
+    const int64_t end = std::min(n, begin + kPiece);
+    float part = 0;
+    for (int64_t i = begin; i < end; ++i) part += std::exp(x[i] - highest);
+    sum += part;
+  }
+  return sum;
+}
+
+SPT_CLONES void exponentials(float* x, float highest, float factor, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] = std::exp(x[i] - highest) * factor;
 }
 
 }  // namespace spt::rows

@@ -15,8 +15,12 @@ void narrow(const float* x, uint16_t* out, int64_t n);
 
 // out = x · rstd · w, with rstd = 1/√(mean(x²) + eps), which is returned.
 float rms_norm(const float* x, const float* w, float eps, float* out, int64_t n);
-// dx for upstream gradient g; adds the weight's gradient to dw.
-void rms_norm_backward(const float* g, const float* x, const float* w, float rstd, float* dx, float* dw, int64_t n);
+// dx for upstream gradient g, plus `more` where that is not null; adds the weight's gradient to dw.
+void rms_norm_backward(const float* g, const float* x, const float* w, float rstd, const float* more, float* dx,
+                       float* dw, int64_t n);
+
+// out = a + b
+void add(const float* a, const float* b, float* out, int64_t n);
 
 // out = silu(gate) · up
 void swiglu(const float* gate, const float* up, float* out, int64_t n);
@@ -35,5 +39,12 @@ void weighted_sums(const float* p, int64_t p_stride, int64_t m, const float* v, 
                    int64_t width, float* out, int64_t out_stride);
 // x ← softmax(scale · x), in place.
 void softmax(float* x, float scale, int64_t n);
+
+// max(x); the lowest number for n = 0.
+float highest(const float* x, int64_t n);
+// Σ exp(x − highest); REQUIRES: no element is above `highest`, as in the next.
+float sum_of_exponentials(const float* x, float highest, int64_t n);
+// x ← exp(x − highest) · factor, in place.
+void exponentials(float* x, float highest, float factor, int64_t n);
 
 }  // namespace spt::rows
