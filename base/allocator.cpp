@@ -1,7 +1,6 @@
 #include "base/allocator.h"
 
 #include <cstdlib>
-#include <limits>
 
 #include <malloc.h>
 
@@ -13,8 +12,8 @@ void keep_freed_memory() {
     mallopt(M_MMAP_THRESHOLD, 1 << 20);
     return;
   }
-  mallopt(M_MMAP_MAX, 0);  // what is mapped goes back when it is freed
-  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+  mallopt(M_MMAP_MAX, 0);                  // what is mapped goes back when it is freed
+  mallopt(M_TRIM_THRESHOLD, -1);           // never: of more than 2 GB no int would do
   setenv("THP_MEM_ALLOC_ENABLE", "1", 0);  // libtorch asks for pages of 2 MB where a tensor is larger
 #endif
 }

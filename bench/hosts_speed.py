@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Training over hosts with slow links between them, against what `spt plan` predicts, with and without mesh.overlap.
 
-    bench/hosts_speed.py [--spt build/spt] [--steps 6] [--rates 1gbit 200mbit]
+    bench/hosts_speed.py [--spt build/spt] [--steps 6] [--rates 1gbit 200mbit] [--hosts 1 2 4]
 
 Hosts are network namespaces of this one (bench/hosts.py: as root) and share its cores. As many trainings of one rank each as a layout has ranks, at once and without a
 link, say what computing takes there: the plan is scaled to that, and links are the rates that were set. A model of 30M parameters, fp32.
@@ -19,7 +19,7 @@ from pathlib import Path
 from hosts import Hosts
 
 HEADERS = 1448 / 1514  # of a frame on the link, TCP carries so much
-LAYOUTS = [(2, 1, 1, ()), (2, 1, 1, ("optimizer.zero=2",)), (4, 1, 1, ()), (2, 2, 2, ())]  # hosts, ranks a host, tp, keys
+LAYOUTS = [(1, 2, 1, ()), (2, 1, 1, ()), (2, 1, 1, ("optimizer.zero=2",)), (4, 1, 1, ()), (2, 2, 2, ())]  # hosts, ranks a host, tp, keys
 
 
 def bytes_a_second(rate):
@@ -97,14 +97,16 @@ class Bench:
             raise SystemExit(done.stderr)
         return self.medians(run)
 
-    def rows(self, rate):
-        for count, ranks_a_host, tp, more in LAYOUTS:
+    def rows(self, rate, layouts, is_first_rate):
+        for count, ranks_a_host, tp, more in layouts:
+            if count == 1 and not is_first_rate:
+                continue  # nothing goes over a link
             ranks = count * ranks_a_host
             for overlap in ("off", "on"):
                 keys = (f"mesh.overlap={overlap}", f"mesh.tp={tp}", *more)
                 planned, hidden_not = self.predicted(ranks_a_host, rate, ranks // tp, tp, keys)
                 seconds, exposed = self.measured(count, ranks_a_host, rate, tp, keys, overlap)
-                yield (f"{count} × {ranks_a_host}", f"{ranks // tp} × {tp}", rate, " ".join(more) or "", overlap, f"{planned:.2f}", f"{seconds:.2f}",
+                yield (f"{count} × {ranks_a_host}", f"{ranks // tp} × {tp}", rate if count > 1 else "", " ".join(more) or "", overlap, f"{planned:.2f}", f"{seconds:.2f}",
                        f"{seconds / planned:.2f}", f"{hidden_not:.2f}", f"{exposed:.2f}")
 
 
@@ -113,16 +115,18 @@ def main():
     parser.add_argument("--spt", default="build/spt")
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--rates", nargs="+", default=["1gbit", "200mbit"])
+    parser.add_argument("--hosts", nargs="+", type=int, default=[1, 2, 4])
     arguments = parser.parse_args()
+    layouts = [layout for layout in LAYOUTS if layout[0] in arguments.hosts]
     os.chdir(Path(__file__).resolve().parent.parent)
     with tempfile.TemporaryDirectory(prefix="spt-hosts-speed-") as folder:
         bench = Bench(arguments, Path(folder))
-        for ranks in sorted({count * ranks_a_host for count, ranks_a_host, _, _ in LAYOUTS}):
+        for ranks in sorted({count * ranks_a_host for count, ranks_a_host, _, _ in layouts}):
             bench.scale(ranks)
         print("\n| hosts × ranks | dp × tp | link | keys | overlap | planned s a step | measured | ratio | planned exposed s | measured |")
         print("|---|---|---|---|---|---|---|---|---|---|")
         for rate in arguments.rates:
-            for row in bench.rows(rate):
+            for row in bench.rows(rate, layouts, rate == arguments.rates[0]):
                 print("| " + " | ".join(row) + " |", flush=True)
 
 

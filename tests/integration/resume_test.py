@@ -122,6 +122,14 @@ class StopTest(Training):
         self.spt(*self.arguments(moved, 1), ranks=2)
         self.assertLess(distance(read_rows(moved), read_rows(self.whole_run(4, 2))), 1e-5)
 
+    def test_a_run_in_bf16_with_every_option_goes_on_with_the_same_bits(self):
+        options = ["model.dtype=bf16", "optimizer.grad_dtype=bf16", "optimizer.zero=2", "optimizer.offload=cpu", "model.recompute=block",
+                   "mesh.overlap=on", "train.micro_batch_tokens=300"]
+        run = self.folder / "run"
+        self.stopped(run, 2, lambda job: (run / "STOP").touch(), *options, ranks=4)
+        self.spt(*self.arguments(run, 2, *options), ranks=4)
+        self.assert_same_bits(run, self.whole_run(4, 2, *options))
+
     def test_local_sh_asked_again_ends_only_when_its_ranks_have(self):
         run = self.folder / "run"
         job = self.start_spt(*self.endless(run), ranks=2, by_local_sh=True)

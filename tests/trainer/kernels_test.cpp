@@ -196,7 +196,8 @@ TEST(SoftmaxKernel, SumsAndGradient_AreThoseOfTheFormula) {
 
 TEST(SoftmaxKernel, OfFarApartLogits_IsFinite) {
   for (const at::ScalarType dtype : kDtypes) {
-    const at::Tensor logits = at::tensor({-1e4, 0.0, 1e4, -3e38, 9e3, 1.0, 2.0, 3.0, 4.0}, at::kDouble).to(dtype).unsqueeze(0);
+    const at::Tensor logits =
+        at::tensor({-1e4, 0.0, 1e4, -3e38, 9e3, 1.0, 2.0, 3.0, 4.0}, at::kDouble).to(dtype).unsqueeze(0);
     const at::Tensor labels = at::tensor({2}, at::kLong);
     const auto [highest, sums] = softmax_sums(logits, labels, 0);
     EXPECT_EQ(sums[0].item<float>(), 1);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <ATen/Functions.h>
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -97,14 +98,25 @@ ExampleOutput attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   return {at::matmul(scores.sub_(logsumexp.unsqueeze(-1)).exp_(), wide(v)).to(q.scalar_type()), logsumexp};
 }
 
-// f(i) for each example: each by all threads, or, where bits must not hang on their number, each by one.
+// f(i) for each example: each by all threads, or, where there are enough of them or bits must not hang on the number of
+// threads, each by one, the longest first.
 template <class F>
-void for_examples(const Layout& layout, const F& f) {
-  if (layout.one_thread_each) {
-    one_thread_each(layout.examples(), f);
-  } else {
-    for (int64_t i = 0; i < layout.examples(); ++i) f(i);
+void for_examples(const std::vector<int64_t>& starts, bool one_thread, const F& f) {
+  const auto examples = static_cast<int64_t>(starts.size()) - 1;
+  std::vector<int64_t> order(static_cast<size_t>(examples));
+  std::iota(order.begin(), order.end(), 0);
+  if (!one_thread) {
+    for (const int64_t i : order) f(i);
+    return;
   }
+  const auto length = [&](int64_t i) { return starts[static_cast<size_t>(i) + 1] - starts[static_cast<size_t>(i)]; };
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return length(a) > length(b); });
+  one_thread_each(examples, [&](int64_t k) { f(order[static_cast<size_t>(k)]); });
+}
+
+// With few examples a thread would wait for the one that has the last.
+bool are_enough(int64_t examples, at::Device device) {
+  return device.is_cpu() && examples >= 2 * at::get_num_threads();
 }
 
 struct ExampleGradient {
@@ -154,7 +166,7 @@ struct AttentionFunction : Function<AttentionFunction> {
       out = at::empty({qkv.size(0), shape->heads, shape->head_dim}, qkv.options());
       saved.push_back(out);
       std::vector<at::Tensor> logsumexp(static_cast<size_t>(layout->examples()));
-      for_examples(*layout, [&](int64_t i) {
+      for_examples(layout->starts, are_enough(layout->examples(), qkv.device()), [&](int64_t i) {
         const int64_t start = layout->starts[static_cast<size_t>(i)], length = layout->length(i);
         const auto part = [&](const at::Tensor& x) { return x.narrow(0, start, length); };
         const ExampleOutput one =
@@ -197,7 +209,9 @@ struct AttentionFunction : Function<AttentionFunction> {
       d.k.copy_(dk);
       d.v.copy_(dv);
     } else {
-      for (size_t i = 0; i + 1 < starts.size(); ++i) {
+      const auto examples = static_cast<int64_t>(starts.size()) - 1;
+      for_examples(starts, are_enough(examples, qkv.device()), [&](int64_t example) {
+        const auto i = static_cast<size_t>(example);
         const int64_t length = starts[i + 1] - starts[i];
         const auto part = [&](const at::Tensor& x) { return x.narrow(0, starts[i], length); };
         const auto of = [&](const at::Tensor& x) { return factor(part(x)); };
@@ -209,7 +223,7 @@ struct AttentionFunction : Function<AttentionFunction> {
         // Heads of a group share their key: [K, H/K, L, D] → [L, K, D]
         part(d.k).copy_(one.k.sum(1).permute({1, 0, 2}));
         part(d.v).copy_(one.v.sum(1).permute({1, 0, 2}));
-      }
+      });
     }
     rotate(queries_and_keys(dqkv, shape), angles.cos, angles.sin, true);
     return {dqkv, at::Tensor(), at::Tensor()};
@@ -300,7 +314,7 @@ at::Tensor cached_attention(const at::Tensor& qkv, const Layout& layout, const H
                            layout.past[static_cast<size_t>(i)]});
   }
   attend_to_caches(h.q, h.k, h.v, one_token, out);
-  for_examples(layout, [&](int64_t i) {
+  for_examples(layout.starts, layout.one_thread_each, [&](int64_t i) {
     const int64_t start = layout.starts[static_cast<size_t>(i)], length = layout.length(i);
     if (length == 1 && has_kernel) return;
     const int64_t past = layout.past[static_cast<size_t>(i)], seen = past + length, first = first_seen(i);
@@ -326,7 +340,7 @@ at::Tensor branched_attention(const at::Tensor& qkv, const Layout& layout, const
   const auto behind_shared = [&](const at::Tensor& cached, const at::Tensor& own) {
     return at::cat({cached.narrow(1, 0, layout.shared->length), own.transpose(0, 1)}, 1);
   };
-  for_examples(layout, [&](int64_t i) {
+  for_examples(layout.starts, layout.one_thread_each, [&](int64_t i) {
     const int64_t start = layout.starts[static_cast<size_t>(i)], length = layout.length(i);
     const auto part = [&](const at::Tensor& x) { return x.narrow(0, start, length); };
     const at::Tensor k =
