@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Loading weights of a 7B model's shape (random bf16, 13.5 GB, made first) by `spt train --check` on two ranks, tp 2, against reading the same file in
-# order, both from a cold page cache: as root. Also the largest resident set of a rank, of which a slice of the weights is half.
+# order, and against two processes that read a half of it each into memory of their own, which is the least that loading is; each from a cold page
+# cache: as root. Also the largest resident set of a rank, of which a slice of the weights is half.
 #
 #   bench/load_speed.sh FOLDER     # with 14 GB free; what is made there is removed
 set -euo pipefail
@@ -37,6 +38,29 @@ build/spt prepare configs/samples/records.jsonl --tokenizer "$folder" --out "$fo
 for turn in 1 2; do
   cold
   dd if="$folder/model.safetensors" of=/dev/null bs=16M 2>&1 | tail -n 1
+  cold
+  python3 - "$folder/model.safetensors" <<'PYTHON'
+import mmap, multiprocessing, os, sys, time
+path, piece = sys.argv[1], 8 << 20
+size = os.path.getsize(path)
+half = size // 2
+
+def read(number):
+    memory = mmap.mmap(-1, half, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_HUGEPAGE)
+    view, file = memoryview(memory), os.open(path, os.O_RDONLY)
+    for at in range(0, half, piece):
+        os.preadv(file, [view[at:min(at + piece, half)]], number * half + at)
+
+begin = time.perf_counter()
+processes = [multiprocessing.Process(target=read, args=(number,)) for number in range(2)]
+for process in processes:
+    process.start()
+for process in processes:
+    process.join()
+seconds = time.perf_counter() - begin
+print(f"two processes, a half each into memory: {size / 1e9:.2f} GB in {seconds:.1f} s, {size / 1e9 / seconds:.2f} GB/s")
+PYTHON
   cold
   ./launch/local.sh 2 /usr/bin/time -f "largest resident set of a process: %M KiB" build/spt train configs/llama2_7b_spt.yaml model.path="$folder" \
     data.train="$folder/corpus.h5" run.dir="$folder/run" mesh.tp=2 model.dtype=bf16 --check 2>&1 | grep -E "^weights|resident"

@@ -42,18 +42,10 @@ MappedFile::~MappedFile() {
   if (bytes_ != nullptr) munmap(bytes_, size_);
 }
 
-void MappedFile::read_ahead(size_t begin, size_t end) const {
-  advise(begin, end, MADV_WILLNEED);
-}
-
 void MappedFile::give_back(size_t begin, size_t end) const {
-  advise(begin, end, MADV_DONTNEED);
-}
-
-void MappedFile::advise(size_t begin, size_t end, int advice) const {
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   begin = begin / page * page;
-  madvise(bytes_ + begin, end - begin, advice);
+  madvise(bytes_ + begin, end - begin, MADV_DONTNEED);
 }
 
 }  // namespace spt

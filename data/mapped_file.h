@@ -18,14 +18,10 @@ class MappedFile {
   std::byte* bytes() const { return bytes_; }  // writing there is a crash
   size_t size() const { return size_; }
   std::string_view text() const { return {reinterpret_cast<const char*>(bytes_), size_}; }
-  // Asks the kernel to read [begin, end) from disk, in large pieces and ahead of their use.
-  void read_ahead(size_t begin, size_t end) const;
   // Takes the pages of [begin, end) out of this process's resident memory; they can still be read.
   void give_back(size_t begin, size_t end) const;
 
  private:
-  void advise(size_t begin, size_t end, int advice) const;
-
   std::byte* bytes_ = nullptr;
   size_t size_ = 0;
 };

@@ -156,17 +156,6 @@ void SafetensorsReader::read(const std::string& name, int64_t dim, int64_t begin
   mapped.give_back(stored.begin, stored.end);
 }
 
-void SafetensorsReader::read_ahead(const std::string& name, int64_t dim, int64_t begin, int64_t end) const {
-  const StoredTensor& stored = impl_->find(name);
-  size_t first = stored.begin, last = stored.end;
-  if (dim == 0 && !stored.shape.empty() && stored.shape[0] > 0) {  // other parts lie all over the tensor
-    const size_t row = (stored.end - stored.begin) / static_cast<size_t>(stored.shape[0]);
-    first = stored.begin + static_cast<size_t>(begin) * row;
-    last = stored.begin + static_cast<size_t>(end) * row;
-  }
-  impl_->mapped[stored.file].read_ahead(first, last);
-}
-
 struct SafetensorsWriter::Impl {
   Impl(const fs::path& file_path, std::vector<SafetensorsEntry> list)
       : path(file_path), entries(std::move(list)), file(file_path) {}

@@ -34,8 +34,6 @@ class SafetensorsReader {
   // Copies part [begin, end) of `dim` into `out` (whose shape it must be; any float dtype; converted on the way; on the
   // CPU), reading only the bytes of that part. dim -1: the whole tensor.
   void read(const std::string& name, int64_t dim, int64_t begin, int64_t end, const at::Tensor& out) const;
-  // The same part will be read next: the disk may begin.
-  void read_ahead(const std::string& name, int64_t dim, int64_t begin, int64_t end) const;
 
  private:
   struct Impl;

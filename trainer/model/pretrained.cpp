@@ -108,33 +108,24 @@ namespace {
 void load_slices(CausalLm& model, const std::filesystem::path& folder, Communicator* dp) {
   const SafetensorsReader reader(folder);
   check(model, reader, folder);
-  const auto ranks = static_cast<size_t>(dp != nullptr ? dp->size() : 1),
-             rank = static_cast<size_t>(dp != nullptr ? dp->rank() : 0);
-  struct Slice {
-    const Shard& shard;
-    at::Tensor part;
+  const int ranks = dp != nullptr ? dp->size() : 1, rank = dp != nullptr ? dp->rank() : 0;
+  // As many as there are ranks, so that all read at the same time; then each is broadcast by its reader.
+  std::vector<at::Tensor> parts;
+  const auto broadcast = [&] {
+    for (size_t reader_of = 0; reader_of < parts.size() && ranks > 1; ++reader_of)
+      dp->broadcast(parts[reader_of], static_cast<int>(reader_of));
+    parts.clear();
   };
-  std::vector<Slice> slices;
-  for_each_shard(model, [&](const Shard& shard, const at::Tensor& part) { slices.push_back({shard, part}); });
-  const auto ahead = [&](size_t i) {
-    if (i >= slices.size()) return;
-    const Shard& shard = slices[i].shard;
-    reader.read_ahead(stored_name(shard.name, model, reader), shard.dim, shard.begin, shard.end);
-  };
-
-  // As many as there are ranks at a time, so that all read at once; then each is broadcast by its reader.
-  ahead(rank);
-  for (size_t first = 0; first < slices.size(); first += ranks) {
-    if (const size_t mine = first + rank; mine < slices.size()) {
-      const auto& [shard, part] = slices[mine];
-      ahead(mine + ranks);
+  for_each_shard(model, [&](const Shard& shard, const at::Tensor& part) {
+    parts.push_back(part);
+    if (static_cast<int>(parts.size()) == rank + 1) {
       at::Tensor host = part.is_cpu() ? part : at::empty(part.sizes(), part.options().device(at::kCPU));
       reader.read(stored_name(shard.name, model, reader), shard.dim, shard.begin, shard.end, host);
       if (!part.is_cpu()) part.copy_(host);
     }
-    for (size_t root = 0; ranks > 1 && root < ranks && first + root < slices.size(); ++root)
-      dp->broadcast(slices[first + root].part, static_cast<int>(root));
-  }
+    if (static_cast<int>(parts.size()) == ranks) broadcast();
+  });
+  broadcast();
 }
 
 }  // namespace
