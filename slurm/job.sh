@@ -14,7 +14,7 @@
 # time limit, spt is asked to save and stop.
 #
 # The output of the job has this script's own lines. What rank R writes is in rank-R.txt of the folder beside it that is
-# called like it (spt-train-17.out: spt-train-17/). A job that is started again goes on in the same files.
+# called like it (of spt-train-17.out it is spt-train-17). A job that is started again goes on in the same files.
 
 say() { printf '%(%F %T)T %s: %s\n' -1 "$SLURM_JOB_NAME" "$*"; }
 
@@ -27,8 +27,11 @@ trap : TERM  # of scancel, which reaches the ranks by itself; this script waits 
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 job=${job:-$SLURM_JOB_ID}
 logs=$(readlink "/proc/$$/fd/1")
-[ -f "$logs" ] || logs=$SLURM_JOB_NAME-$job
-logs=${logs%.*}
+[ -f "$logs" ] || logs=$PWD/$SLURM_JOB_NAME-$job.out  # to a pipe or to nowhere
+case $logs in
+  *.out | *.txt | *.log) logs=${logs%.*} ;;
+  *) logs=$logs.ranks ;;
+esac
 mkdir -p "$logs" || exit 2
 set +u  # `module` is often not made for it
 . "$SPT_HOME/slurm/env.sh"
