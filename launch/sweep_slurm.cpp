@@ -43,7 +43,7 @@ class Submission {
     constexpr std::chrono::seconds kLimit{300};
     constexpr size_t kMostOutput = 1 << 16;
     const ChildResult result = run_child(words, "", true, kLimit, kMostOutput);
-    const std::string id = result.in_time && result.status == 0 ? submitted_id(result.output) : "";
+    std::string id = result.in_time && result.status == 0 ? submitted_id(result.output) : "";
     if (id.empty())
       throw BadInput(fmt::format("{}the job of the sweep's {} was not submitted: {}\n{}", so_far(), name,
                                  fmt::join(words, " "), result.in_time ? result.output : "sbatch does not answer"));
