@@ -3,7 +3,7 @@
 # root or with sudo) and pip (into .deps/, nothing outside). A second call takes a second.
 #
 #   ./launch/setup.sh            # for building and running
-#   ./launch/setup.sh --tests    # also clang-format and clang-tidy 14, and clang 16 for the fuzz targets
+#   ./launch/setup.sh --tests    # also clang-format and clang-tidy 14, clang 16 for the fuzz targets, and Slurm
 #   ./launch/setup.sh --peer     # also Python's torch, transformers and scipy, which the peer tests compare with
 #   ./launch/setup.sh --browser  # also chromium and playwright, which look at the page of spt report
 #
@@ -40,6 +40,7 @@ since() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.1f s", b - a }'; }
 # at_least MINIMUM VERSION
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 has() { command -v "$1" >/dev/null 2>&1; }
+has_daemon() { PATH=$PATH:/usr/sbin:/sbin has "$1"; }
 first_version() { "$@" 2>/dev/null | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1; }
 
 # Debian's names of the packages that lack, one a line. Probes look for the thing itself, so modules count as well.
@@ -55,6 +56,10 @@ missing_packages() {
     has clang-format-14 || echo clang-format-14
     has clang-tidy-14 || echo clang-tidy-14
     has clang++-16 || printf 'clang-16\nlibclang-rt-16-dev\n'
+    has_daemon slurmctld || echo slurmctld
+    has_daemon slurmd || echo slurmd
+    has sbatch || echo slurm-client
+    has_daemon munged || echo munge
   fi
   if $want_browser; then
     has chromium || echo chromium

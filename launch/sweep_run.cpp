@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
+#include <fstream>
 #include <list>
 #include <memory>
 #include <optional>
@@ -10,6 +12,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
 #include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -43,6 +46,15 @@ std::string end_of(const fs::path& log) {
   return text.size() <= kMost ? text : text.substr(text.size() - kMost);
 }
 
+// Whether a step is done, by what it leaves: srun answers 0 also where a node refused to start it.
+bool left_its_result(const StepState& step, const PointState& point) {
+  if (step.name != "train") return fs::exists(point.folder / step.name / "results.json");
+  std::ifstream file(point.folder / "manifest.json");
+  const nlohmann::json manifest = nlohmann::json::parse(file, nullptr, false);
+  if (!manifest.is_object() || !manifest.contains("steps")) return false;
+  return fs::exists(point.folder / "checkpoints" / fmt::format("step-{:06}", manifest["steps"].get<int64_t>()));
+}
+
 // A process of a step, until all of its ranks have ended too.
 struct Running {
   StepState& step;
@@ -55,9 +67,10 @@ struct Running {
 
 class SweepRun {
  public:
-  SweepRun(const SweepConfig& config, SweepState& state)
+  SweepRun(const SweepConfig& config, SweepState& state, SweepPart part)
       : config_(config),
         state_(state),
+        part_(part),
         program_(fs::read_symlink("/proc/self/exe").string()),
         mark_("SPT_SWEEP_STEP=" + fs::canonical(config.dir).string() + "/"),
         most_(points_at_a_time(config)),
@@ -65,31 +78,34 @@ class SweepRun {
 
   ExitStatus run() {
     end_leftovers();
-    for (PointState& point : state_.points)
-      for (StepState& step : point.steps)
-        if (!step.is_done()) step.status = StepStatus::kWaiting;
-    for (StepState& line : state_.prepare)
-      if (!stopping_) prepare(line);
-    run_points();
-    const bool all_done = std::all_of(state_.points.begin(), state_.points.end(),
-                                      [](const PointState& point) { return point.is_done(); });
-    for (StepState& line : state_.after) {
-      if (point_ran_) line.status = StepStatus::kWaiting;  // it was made of what has changed
-      if (!stopping_ && all_done && !line.is_done()) run_line(line);
-    }
+    if (does(SweepPart::kPoint)) reset_unfinished();
+    if (does(SweepPart::kPrepare))
+      for (StepState& line : state_.prepare)
+        if (!stopping_) prepare(line);
+    if (does(SweepPart::kPoint)) run_points();
+    if (does(SweepPart::kFinish)) run_after();
     save();
     if (stopping_) return ExitStatus::kStopped;
-    const bool after_done =
-        std::all_of(state_.after.begin(), state_.after.end(), [](const StepState& line) { return line.is_done(); });
-    return all_done && after_done ? ExitStatus::kDone : ExitStatus::kFailure;
+    const auto done = [](const auto& all) {
+      return std::all_of(all.begin(), all.end(), [](const auto& one) { return one.is_done(); });
+    };
+    if (part_ == SweepPart::kPrepare) return ExitStatus::kDone;
+    if (done(state_.points) && (part_ == SweepPart::kPoint || done(state_.after))) return ExitStatus::kDone;
+    return ExitStatus::kFailure;
   }
 
  private:
-  void save() const { save_sweep(config_.dir, state_); }
+  bool does(SweepPart part) const { return part_ == SweepPart::kAll || part_ == part; }
+
+  void save() const {
+    if (part_ != SweepPart::kPoint) save_sweep(config_.dir, state_);
+  }
 
   void end_leftovers() {
-    for (Clock::time_point asked{}; !stopping_;) {
-      const std::vector<MarkedProcess> left = marked_processes(mark_);
+    // Other points may run on this host, in jobs of their own.
+    const std::string mark = part_ == SweepPart::kPoint ? mark_ + state_.points[0].point.name + "/" : mark_;
+    for (Clock::time_point asked{}; !stopping_ && part_ != SweepPart::kFinish;) {
+      const std::vector<MarkedProcess> left = marked_processes(mark);
       if (left.empty()) return;
       if (Clock::now() - asked > kAskAgain) {
         std::vector<pid_t> pids;
@@ -105,6 +121,12 @@ class SweepRun {
       std::this_thread::sleep_for(kPause);
       stopping_ = stop_requested();
     }
+  }
+
+  void reset_unfinished() {
+    for (PointState& point : state_.points)
+      for (StepState& step : point.steps)
+        if (!step.is_done()) step.status = StepStatus::kWaiting;
   }
 
   void prepare(StepState& line) {
@@ -145,6 +167,16 @@ class SweepRun {
       }
       if (running_.empty()) return;
       look();
+    }
+  }
+
+  void run_after() {
+    const bool all_done = std::all_of(state_.points.begin(), state_.points.end(),
+                                      [](const PointState& point) { return point.is_done(); });
+    for (StepState& line : state_.after) {
+      // It was made of what has changed.
+      if (point_ran_ || part_ == SweepPart::kFinish) line.status = StepStatus::kWaiting;
+      if (!stopping_ && all_done && !line.is_done()) run_line(line);
     }
   }
 
@@ -216,6 +248,8 @@ class SweepRun {
   void finish(Running& running) {
     StepState& step = running.step;
     step.exit_status = exit_status_of(*running.child->status());
+    if (step.exit_status == 0 && running.point != nullptr && !left_its_result(step, *running.point))
+      step.exit_status = static_cast<int>(ExitStatus::kFailure);
     step.seconds += std::chrono::duration<double>(*running.ended - running.begin).count();
     const bool by_itself = step.exit_status == static_cast<int>(ExitStatus::kBadInput) ||
                            step.exit_status == static_cast<int>(ExitStatus::kFailure);
@@ -233,6 +267,7 @@ class SweepRun {
 
   const SweepConfig& config_;
   SweepState& state_;
+  SweepPart part_;
   std::string program_;
   std::string mark_;  // of the environment of all that this sweep starts
   int64_t most_;
@@ -243,11 +278,29 @@ class SweepRun {
   Clock::time_point asked_;  // the last time that all were asked to stop
 };
 
+// A number in the environment of a Slurm job; 0 where there is none.
+int64_t of_slurm(const char* name) {
+  const char* text = std::getenv(name);
+  return text != nullptr ? std::atoll(text) : 0;
+}
+
+// A step of this job, of its own processors, beside others.
+std::vector<std::string> srun_words(const SweepConfig& config) {
+  std::vector<std::string> words{"srun", "--mpi=pmix", "--export=ALL", "--exact", "--kill-on-bad-exit=1"};
+  // On as few nodes as its ranks need, not on all of the job's.
+  const int64_t nodes = of_slurm("SLURM_JOB_NUM_NODES"), tasks = of_slurm("SLURM_NTASKS");
+  if (nodes > 0 && tasks > 0) words.push_back(fmt::format("--nodes={}", (config.ranks * nodes + tasks - 1) / tasks));
+  words.push_back(fmt::format("--ntasks={}", config.ranks));
+  words.push_back(fmt::format("--cpus-per-task={}", config.threads));
+  return words;
+}
+
 }  // namespace
 
 int64_t points_at_a_time(const SweepConfig& config) {
   if (config.parallel) return *config.parallel;
   if (cuda_device_count() > 0) return 1;
+  if (const int64_t tasks = of_slurm("SLURM_NTASKS"); tasks > 0) return std::max<int64_t>(1, tasks / config.ranks);
   cpu_set_t mine;
   CPU_ZERO(&mine);
   sched_getaffinity(0, sizeof(mine), &mine);
@@ -258,6 +311,7 @@ std::vector<std::string> launch_words(const SweepConfig& config) {
   std::vector<std::string> words;
   for (const std::string& word : config.launcher)
     words.push_back(word == "{ranks}" ? std::to_string(config.ranks) : word);
+  if (words.empty() && of_slurm("SLURM_JOB_ID") > 0) words = srun_words(config);
   if (words.empty()) {
     words = {"mpirun", "-np", std::to_string(config.ranks), "--oversubscribe", "--bind-to", "none"};
     if (geteuid() == 0) words.emplace_back("--allow-run-as-root");
@@ -266,8 +320,8 @@ std::vector<std::string> launch_words(const SweepConfig& config) {
   return words;
 }
 
-ExitStatus run_sweep(const SweepConfig& config, SweepState& state) {
-  return SweepRun(config, state).run();
+ExitStatus run_sweep(const SweepConfig& config, SweepState& state, SweepPart part) {
+  return SweepRun(config, state, part).run();
 }
 
 }  // namespace spt

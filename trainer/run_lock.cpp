@@ -41,13 +41,19 @@ std::string pid_space() {
   return first_line("/proc/sys/kernel/random/boot_id") + " " + fs::read_symlink("/proc/self/ns/pid", error).string();
 }
 
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
+}
+
 json holder_of_this_process(const std::string& token) {
   char host[256] = "";
   gethostname(host, sizeof host - 1);
-  const char* job = std::getenv("SLURM_JOB_ID");
   return {{"host", host},
           {"pid", getpid()},
-          {"job", job != nullptr ? job : ""},
+          {"job", variable("SLURM_JOB_ID")},
+          {"cluster", variable("SLURM_CLUSTER_NAME")},
+          {"restarts", variable("SLURM_RESTART_COUNT")},
           {"pid_space", pid_space()},
           {"token", token}};
 }
@@ -77,8 +83,17 @@ json read_holder(const fs::path& path) {
   return is_ours ? holder : json();
 }
 
+// Slurm starts a job again only when its nodes have ended it, or are given up.
+bool was_requeued(const json& holder) {
+  const auto is = [&](const char* key, const char* name) { return holder.value(key, json("")) == variable(name); };
+  return !variable("SLURM_JOB_ID").empty() && is("job", "SLURM_JOB_ID") && is("cluster", "SLURM_CLUSTER_NAME") &&
+         !is("restarts", "SLURM_RESTART_COUNT");
+}
+
 bool is_gone(const json& holder) {
-  if (!holder.is_object() || holder.value("pid_space", "") != pid_space()) return false;
+  if (!holder.is_object()) return false;
+  if (was_requeued(holder)) return true;
+  if (holder.value("pid_space", "") != pid_space()) return false;
   const pid_t pid = holder.value("pid", 0);
   return pid > 0 && ((kill(pid, 0) != 0 && errno == ESRCH) || is_zombie(pid));
 }
@@ -137,8 +152,8 @@ void remove_lock(const fs::path& path, const std::string& token, const fs::path&
 
 }  // namespace
 
-std::optional<std::string> run_lock_holder(const fs::path& run_folder) {
-  const fs::path path = run_folder / "run.lock";
+std::optional<std::string> run_lock_holder(const fs::path& run_folder, const char* name) {
+  const fs::path path = run_folder / name;
   std::error_code error;
   const auto beat = fs::last_write_time(path, error);
   if (error) return std::nullopt;
@@ -148,7 +163,7 @@ std::optional<std::string> run_lock_holder(const fs::path& run_folder) {
   return fmt::format("{} (heartbeat {} s ago)", name_of(holder), silence.count());
 }
 
-RunLock::RunLock(const fs::path& run_folder) : path_(run_folder / "run.lock"), token_(random_token()) {
+RunLock::RunLock(const fs::path& run_folder, const char* name) : path_(run_folder / name), token_(random_token()) {
   std::error_code error;
   if (fs::is_directory(path_, error))
     throw BadInput(fmt::format("{}: is a folder where the lock should be; remove it", path_.string()));

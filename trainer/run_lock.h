@@ -1,5 +1,5 @@
-// One run at a time in a run folder: the file run.lock names host, pid and job of its holder, and its modification time
-// is a heartbeat.
+// One run at a time in a run folder: the file run.lock names host, pid and Slurm job of its holder, and its
+// modification time is a heartbeat.
 #pragma once
 
 #include <atomic>
@@ -12,12 +12,15 @@
 
 namespace spt {
 
+inline constexpr const char* kRunLock = "run.lock";
+
 class RunLock {
  public:
-  // Made on rank 0. Takes over a lock whose heartbeat is 60 s old by the file system's own clock, or whose process on
-  // this machine is gone. Throws BadInput naming the holder otherwise, and Failure when no lock can be made. Touches
-  // the file every 10 s from a thread until destroyed, which removes it.
-  explicit RunLock(const std::filesystem::path& run_folder);
+  // Made on rank 0. Takes over a lock whose heartbeat is 60 s old by the file system's own clock, whose process on this
+  // machine is gone, or whose job is this one before Slurm started it again. Throws BadInput naming the holder
+  // otherwise, and Failure when no lock can be made. Touches the file every 10 s from a thread until destroyed, which
+  // removes it.
+  explicit RunLock(const std::filesystem::path& run_folder, const char* name = kRunLock);
   ~RunLock();
   RunLock(const RunLock&) = delete;
   RunLock& operator=(const RunLock&) = delete;
@@ -41,6 +44,6 @@ class RunLock {
 
 // Who is at work in a run folder: "host h, pid 1, job 7 (heartbeat 3 s ago)". Nothing where there is no lock, or one
 // that RunLock would take over.
-std::optional<std::string> run_lock_holder(const std::filesystem::path& run_folder);
+std::optional<std::string> run_lock_holder(const std::filesystem::path& run_folder, const char* name = kRunLock);
 
 }  // namespace spt

@@ -18,6 +18,7 @@
 //   after:                             # once, when all points are done; {every}: a word for each point, {every.role}:
 //   for
 //     - report {every.role} --baseline {every.plain} --out {dir}/report      # each that is role
+//   slurm: {options: [--nodes=1, --gpus-per-node=8]}   # of sbatch, for the job of a point, with --slurm
 #pragma once
 
 #include <cstdint>
@@ -51,6 +52,15 @@ struct SweepConfig {
       f("evaluations", evaluations, "names of `evaluations` [all]");
     }
   };
+  struct Slurm {
+    std::filesystem::path script = "slurm/sweep.sbatch";
+    std::vector<std::string> options;
+    template <class F>
+    void fields(F& f) {
+      f("script", script, "the batch script of --slurm");
+      f("options", options, "options of sbatch for the job of a point");
+    }
+  };
 
   std::filesystem::path dir;
   Named<ConfigValue> inputs;
@@ -66,6 +76,7 @@ struct SweepConfig {
   int64_t threads = 1;
   std::optional<int64_t> parallel;
   std::vector<std::string> launcher;
+  Slurm slurm;
 
   template <class F>
   void fields(F& f) {
@@ -80,10 +91,11 @@ struct SweepConfig {
     f("evaluations", evaluations, "");
     f("compare", compare, "");
     f("after", after, "command lines of spt, run once all points are done");
-    f("ranks", ranks, "of each mpirun");
+    f("ranks", ranks, "of each training and evaluation");
     f("threads", threads, "of each rank (OMP_NUM_THREADS)");
     f("parallel", parallel, "points at a time [cores / (ranks x threads); 1 where there is a GPU]");
-    f("launcher", launcher, "words before `spt`, {ranks} among them [mpirun of this machine]");
+    f("launcher", launcher, "words before `spt`, {ranks} among them [srun inside a Slurm job, else mpirun]");
+    f("slurm", slurm, "");
   }
   void validate(std::vector<std::string>& errors) const;
 };

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import unittest
+from unittest import mock
 
 from runs import (BAD_INPUT, DONE, FAILURE, STOPPED, JobTest, checkpoints, count_rows, make_corpus, make_small_model, read_rows,
                   sample_records, wait_until)
@@ -118,6 +119,10 @@ class PointsTest(Sweep):
                                 "evaluation sums: ", "nowhere/gsm8k/test.jsonl: no such file")
         self.assertFalse((self.folder / "s").exists())
 
+    def test_a_launcher_that_starts_nothing_leaves_a_failure(self):
+        self.sweep(self.sweep_file("seeds: [1]\nlauncher: ['true']\n"), status=FAILURE)
+        self.assertEqual(self.steps("status"), {("seed-1", "train"): "failed"})
+
     def test_a_file_that_it_did_not_make_is_not_taken_for_its_own(self):
         (self.folder / "s").mkdir()
         shutil.copy(self.corpus, self.folder / "s/train.h5")
@@ -127,6 +132,71 @@ class PointsTest(Sweep):
         output = self.sweep(self.sweep_file("seeds: [1]\nprepare: ['prepare nowhere.jsonl --tokenizer x --out {dir}/x.h5']\n"),
                           status=BAD_INPUT)
         self.assertIn("ended with status 1; the end of", output)
+
+
+class PartsTest(Sweep):
+    """What the jobs of --slurm do; tests/slurm has them under Slurm."""
+
+    def test_points_one_by_one_and_a_finish_are_the_sweep(self):
+        file = self.sweep_file("points: {a: {optimizer.lr: 1e-3}, b: {optimizer.lr: 2e-3}}\n"
+                               "prepare:\n  - PREPARE\nafter:\n  - inspect {dir}/a\n".replace(
+                                   "PREPARE", f"prepare {self.records} --tokenizer {self.model} --out {{dir}}/made.h5"))
+        self.sweep(file, "--prepare")
+        self.assertTrue((self.folder / "s" / "made.h5").exists())
+        self.assertEqual(set(self.steps("status").values()), {"waiting"})
+        self.sweep(file, "--point", 1)
+        self.assert_whole("b")
+        self.assertFalse(self.run_of("a").exists())
+        output = self.sweep(file, "--finish", status=FAILURE)
+        self.assertIn("1 of 2 points are done", output)
+        self.assertEqual(self.steps("status"), {("a", "train"): "waiting", ("b", "train"): "done"})
+        self.sweep(file, "--point", 0)
+        self.sweep(file, "--point", 0)
+        self.sweep(file, "--finish")
+        self.sweep(file, "--finish")
+        self.assertEqual(self.steps("starts"), {("a", "train"): 1, ("b", "train"): 1})
+        self.assertEqual([(step["status"], step["starts"]) for step in self.state()["after"]], [("done", 2)])
+
+    def test_a_point_that_is_refused_is_bad_input_and_one_that_is_not_there_too(self):
+        file = self.sweep_file(f"points: {{bad: {{data.train: {self.folder}/missing.h5}}}}\n")
+        self.assertIn("bad, train failed with exit status 1", self.sweep(file, "--point", 0, status=BAD_INPUT))
+        self.assert_one_message(self.sweep(file, "--point", 1, status=BAD_INPUT), "--point is 1, must be 0 to 0")
+        self.sweep(file, "--point", 0, "--finish", status=BAD_INPUT)
+
+    def test_while_a_point_runs_it_and_the_whole_sweep_are_refused(self):
+        file = self.sweep_file("seeds: [1, 2]\ngrid: {train.steps: [100000]}\n")
+        job = self.start_spt("sweep", file, "--point", 0)
+        wait_until(lambda: job.status is not None or count_rows(self.run_of("steps-100000_seed-1")) >= 1, "a step")
+        self.assert_one_message(self.sweep(file, "--point", 0, status=BAD_INPUT), "seed-1/point.lock", "in use", str(job.process.pid))
+        self.assert_one_message(self.sweep(file, status=BAD_INPUT), "seed-1/point.lock", "in use", str(job.process.pid))
+        os.kill(job.process.pid, signal.SIGUSR1)
+        self.assertEqual(job.finish(), STOPPED, job.output)
+
+    def test_slurm_is_given_the_points_that_are_not_done(self):
+        file = self.sweep_file("seeds: [1, 2, 3]\nranks: 2\nthreads: 3\nparallel: 2\nslurm: {script: s.sbatch, options: [--partition=p]}\n"
+                               "prepare: ['prepare x --out {dir}/x.h5']\n")
+        programs = self.folder / "programs"
+        programs.mkdir()
+        said = self.folder / "said.txt"
+
+        def fake(script):
+            (programs / "sbatch").write_text(f"#!/bin/bash\n{script}\n")
+            (programs / "sbatch").chmod(0o755)
+            with mock.patch.dict(os.environ, PATH=f"{programs}:{os.environ['PATH']}"):
+                return self.start_spt("sweep", file, "--slurm", "seeds=[2, 3]")
+        job = fake(f'echo "$@" >>{said}; echo "a warning" >&2; echo "$((40 + $(wc -l <{said})));cluster"')
+        self.assertEqual(job.finish(), DONE, job.output)
+        self.assertRegex(job.output, r"job 41: prepare\njob 42: 2 of 2 points, an array\njob 43: the comparisons")
+        logs = f"{self.folder}/s/slurm"
+        arguments = f"s.sbatch {file} seeds=[2, 3]"
+        self.assertEqual(said.read_text().splitlines(), [
+            f"--parsable --job-name=s-prepare --output={logs}/prepare-%j.txt {arguments} --prepare",
+            f"--parsable --job-name=s-point --output={logs}/point-%A_%a.txt --array=0,1%2 --ntasks=2 --cpus-per-task=3 "
+            f"--dependency=afterok:41 --kill-on-invalid-dep=yes --partition=p {arguments}",
+            f"--parsable --job-name=s-finish --output={logs}/finish-%j.txt --dependency=afterany:42 {arguments} --finish"])
+        job = fake('echo "sbatch: error: invalid partition" >&2; exit 1')
+        self.assertEqual(job.finish(), BAD_INPUT)
+        self.assert_one_message(job.output, "invalid partition")
 
 
 class EndsTest(Sweep):

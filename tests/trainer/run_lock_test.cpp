@@ -55,6 +55,20 @@ TEST_F(RunLockFile, OfAnotherMachine_IsTakenOverAfterAMinuteOfSilence) {
   EXPECT_NE(token(), "t");
 }
 
+TEST_F(RunLockFile, OfThisJobBeforeItWasRequeued_IsTakenOverAtOnce) {
+  setenv("SLURM_JOB_ID", "42", 1);
+  setenv("SLURM_RESTART_COUNT", "1", 1);
+  put_foreign_lock(seconds(0));
+  { const RunLock lock(folder_.path()); }
+  setenv("SLURM_JOB_ID", "43", 1);
+  put_foreign_lock(seconds(0));
+  EXPECT_THROW(const RunLock lock(folder_.path()), BadInput) << "another job's";
+  setenv("SLURM_JOB_ID", "42", 1);
+  unsetenv("SLURM_RESTART_COUNT");
+  EXPECT_THROW(const RunLock lock(folder_.path()), BadInput) << "another step of this job";
+  unsetenv("SLURM_JOB_ID");
+}
+
 TEST_F(RunLockFile, TakenOverByAnotherRun_IsNotRemoved) {
   std::optional<RunLock> lock(folder_.path());
   put_foreign_lock(seconds(0));
