@@ -26,7 +26,7 @@ class ScaleTest(JobTest):
         self.assertEqual(many["files"], few["files"])
         self.assertLess(many["manifest"], few["manifest"] + 200)
         self.assertLess(many["log"], few["log"] + 1000)
-        # A connection to each other rank is Open MPI's, some 0.8 MB.
+        # Open MPI keeps something of each other rank.
         self.assertLess(some["memory"], few["memory"] + 24 * (12 << 17))
         self.assertLess(many["memory"], some["memory"] + 32 * (12 << 17))
 
