@@ -24,5 +24,7 @@ void add_judge(CLI::App& app, Action& action);
 void add_compare(CLI::App& app, Action& action);
 void add_report(CLI::App& app, Action& action);
 void add_sweep(CLI::App& app, Action& action);
+void add_rerun(CLI::App& app, Action& action);
+void add_doctor(CLI::App& app, Action& action);
 
 }  // namespace spt
