@@ -57,6 +57,7 @@ int run(int argc, char** argv) {
   spt::add_sweep(app, action);
   spt::add_rerun(app, action);
   spt::add_doctor(app, action);
+  spt::add_keys(app, action);
   spt::add_completion(app, action);
   try {
     app.parse(argc, argv);
