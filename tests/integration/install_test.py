@@ -109,7 +109,7 @@ class CompletionTest(JobTest):
         script = self.folder / "_spt"
         script.write_text(output_of([PROGRAM, "completion", "zsh"]))
         # Stand-ins for zsh's own functions, which want a terminal.
-        ask = f"""compdef() {{}}; _describe() {{ print -l ${{(P)2}} }}; compadd() {{ print -l $@ }}; _arguments() {{ print -l $@ }}
+        ask = f"""compdef() {{}}; _describe() {{ print -l ${{(P)2}} }}; compadd() {{ print -l $@ }}; _arguments() {{ print -l -- $@ }}
                   source {script}; words=("$@"); CURRENT=$#; _spt"""
         first = output_of(["zsh", "-f", "-c", ask, "zsh", "spt", ""])
         self.assertEqual({line.split(":")[0] for line in first.splitlines()}, {*self.commands, "--help", "--version"})
