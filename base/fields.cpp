@@ -105,6 +105,19 @@ std::string format_value(const ConfigValue& value) {
   return "[" + items + "]";
 }
 
+std::string unit_of(const std::string& key) {
+  static constexpr std::pair<const char*, const char*> kUnits[] = {
+      {"_gb_s", "10⁹ bytes/s"}, {"_gb", "10⁹ bytes"}, {"_tflops", "10¹² operations/s"}, {"_us", "µs"}, {"_s", "s"}};
+  static constexpr const char* kCounted[] = {"tokens", "steps",     "epochs",    "examples",
+                                             "words",  "sentences", "sequences", "attempts"};
+  const std::string name = "_" + key.substr(key.rfind('.') + 1);
+  for (const auto& [end, unit] : kUnits)
+    if (name.ends_with(end)) return unit;
+  for (const char* counted : kCounted)
+    if (name.ends_with(std::string("_") + counted)) return counted;
+  return "";
+}
+
 std::string nearest_key(const std::string& key, const std::vector<std::string>& known) {
   const auto split = [](const std::string& dotted) {
     const size_t leaf = dotted.rfind('.') + 1;  // 0 without a dot

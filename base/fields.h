@@ -69,6 +69,10 @@ std::string format_scalar(const std::filesystem::path& value);
 // As an override takes it ("[0.9, 0.95]", "null"), quoted only where a plain text would be read as something else.
 std::string format_value(const ConfigValue& value);
 
+// What a number counts, which the end of its name says: "s" for collective_timeout_s, "tokens" for max_tokens. Empty
+// where it says nothing.
+std::string unit_of(const std::string& key);
+
 // The known dotted key nearest to `key` by the edit distance of its last name (the section may be wrong too), or empty
 // when none is near.
 std::string nearest_key(const std::string& key, const std::vector<std::string>& known);
@@ -126,6 +130,28 @@ std::string format_any(const T& value) {
     throw Failure("an enum value without a name");
   } else {
     return format_scalar(value);
+  }
+}
+
+// As docs/configuration.md names it.
+template <class T>
+std::string type_name(const T& value) {
+  if constexpr (IsOptional<T>::value) {
+    return type_name(typename T::value_type{}) + ", or null";
+  } else if constexpr (IsVector<T>::value) {
+    return "[" + type_name(typename T::value_type{}) + ", …]";
+  } else if constexpr (std::is_enum_v<T>) {
+    std::string names;
+    for (const auto& [name, each] : enum_names(value)) names += (names.empty() ? "" : " · ") + name;
+    return names;
+  } else if constexpr (std::is_same_v<T, bool>) {
+    return "true · false";
+  } else if constexpr (std::is_integral_v<T>) {
+    return "whole number";
+  } else if constexpr (std::is_floating_point_v<T>) {
+    return "number";
+  } else {
+    return std::is_same_v<T, std::filesystem::path> ? "path" : "text";
   }
 }
 
@@ -314,11 +340,11 @@ class FieldWriter {
   std::string text_;
 };
 
-// Lists each field with its dotted key, default and help text.
+// Lists each field with its dotted key, default, help text and type.
 class FieldLister {
  public:
   struct Line {
-    std::string key, value, help;
+    std::string key, value, help, type;
   };
   template <class T>
   void operator()(const char* name, T& field, const char* help) {
@@ -333,7 +359,7 @@ class FieldLister {
       writer(name, field, help);
       std::string value = writer.text().substr(std::string(name).size() + 2);
       value.pop_back();
-      lines_.push_back({prefix_ + name, value, help});
+      lines_.push_back({prefix_ + name, value, help, fields_detail::type_name(field)});
     }
   }
   const std::vector<Line>& lines() const { return lines_; }
@@ -343,7 +369,7 @@ class FieldLister {
   template <class T>
   void list_named(const std::string& key, const Named<T>& /*field*/, const char* help) {
     if constexpr (std::is_same_v<T, ConfigValue>) {
-      lines_.push_back({key + ".KEY", "", help});
+      lines_.push_back({key + ".KEY", "", help, "any"});
     } else {
       T value{};
       const std::string outer = std::exchange(prefix_, key + ".");

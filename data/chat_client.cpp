@@ -1,10 +1,12 @@
 #include "data/chat_client.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <list>
 #include <random>
 #include <set>
+#include <sstream>
 
 #include <curl/curl.h>
 #include <fmt/format.h>
@@ -43,6 +45,19 @@ std::string part_of(CURLU* url, CURLUPart part) {
   return copy;
 }
 
+// A query's names under which endpoints take keys: the command line, where it would stand, is everybody's to read.
+bool has_key_in(const std::string& query) {
+  static constexpr const char* kNames[] = {"key",   "api_key", "api-key", "apikey",    "access_token",
+                                           "token", "secret",  "sig",     "signature", "password"};
+  std::istringstream parts(query);
+  for (std::string part; std::getline(parts, part, '&');) {
+    std::string name = part.substr(0, part.find('='));
+    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+    if (std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames)) return true;
+  }
+  return false;
+}
+
 // Checks the endpoint's URL and completes its path. Messages do not repeat it: there may be secrets in it.
 Url complete_url(const ChatEndpoint& endpoint) {
   const std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> url(curl_url(), curl_url_cleanup);
@@ -53,6 +68,11 @@ Url complete_url(const ChatEndpoint& endpoint) {
   const std::string host = part_of(url.get(), CURLUPART_HOST);
   if (!part_of(url.get(), CURLUPART_USER).empty() || !part_of(url.get(), CURLUPART_PASSWORD).empty())
     throw BadInput(fmt::format("--endpoint: the URL of {} has a user or password in it; give a key instead", host));
+  if (has_key_in(part_of(url.get(), CURLUPART_QUERY)))
+    throw BadInput(fmt::format(
+        "--endpoint: the URL of {} has a key in its query, where everybody on this machine can read it; give "
+        "it in an environment variable (--key-env) or a file (--key-file)",
+        host));
   if (scheme == "http" && !is_loopback(host) && !endpoint.key.value.empty())
     throw BadInput(
         fmt::format("--endpoint: over plain http the key from {} could be read on its way to {}: give an "

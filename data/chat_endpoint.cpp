@@ -16,9 +16,25 @@ namespace spt {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+// Of a regular file: a pipe from a program that keeps secrets is its own.
+void require_private(const fs::path& file) {
+  std::error_code error;
+  const fs::file_status status = fs::status(file, error);
+  constexpr fs::perms kOthers = fs::perms::group_all | fs::perms::others_all;
+  if (!fs::is_regular_file(status) || (status.permissions() & kOthers) == fs::perms::none) return;
+  throw BadInput(
+      fmt::format("--key-file: {}: others may use it (mode {:04o}); the key in it is for you alone: chmod 600 {}",
+                  file.string(), static_cast<unsigned>(status.permissions()), file.string()));
+}
+
+}  // namespace
+
 ApiKey load_api_key(const std::string& variable, const fs::path& file) {
   ApiKey key;
   if (!file.empty()) {
+    require_private(file);
     std::ifstream stream(file, std::ios::binary);
     std::string text(8192, '\0');
     stream.read(text.data(), static_cast<std::streamsize>(text.size()));

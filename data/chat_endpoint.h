@@ -12,7 +12,8 @@ struct ApiKey {
   std::string origin;  // where it comes from or would: for messages
 };
 // From the file where one is given (white space around it does not count), else from the environment variable, else
-// none. Throws BadInput, never showing the key: an unreadable or empty file, more than one word.
+// none. Throws BadInput, never showing the key: an unreadable or empty file, one that others may read, more than one
+// word.
 ApiKey load_api_key(const std::string& variable, const std::filesystem::path& file);
 
 struct ChatEndpoint {

@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
-#include "base/fields.h"
 #include "base/read_file.h"
 #include "data/config_file.h"
 #include "data/named_config.h"
@@ -211,6 +210,10 @@ class ChatTemplate::Encoder {
   std::string piece_;
   bool at_start_ = true;
 };
+
+std::vector<FieldLister::Line> template_fields() {
+  return list_fields<TemplateFile>();
+}
 
 ChatTemplate ChatTemplate::load(const std::string& name_or_file) {
   const fs::path path = named_config("templates", name_or_file);

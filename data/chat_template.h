@@ -28,6 +28,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/fields.h"
 #include "data/records.h"
 #include "data/tokenizer.h"
 
@@ -54,11 +55,13 @@ struct RoleAndAnswer {
 // A blank line must follow within this many tokens for an output's beginning to be a role.
 inline constexpr size_t kMaxRoleTokens = 200;
 
+// The keys of a template file.
+std::vector<FieldLister::Line> template_fields();
+
 class ChatTemplate {
  public:
-  // A NAME in the templates folder ($SPT_CONFIGS/templates, else ../configs/templates beside the program), or, when it
-  // has a slash or ends in .yaml, a file. Throws BadInput naming the file: missing, unknown keys, misplaced
-  // placeholders.
+  // A NAME in configs/templates (data/named_config.h), or, when it has a slash or ends in .yaml, a file. Throws
+  // BadInput naming the file: missing, unknown keys, misplaced placeholders.
   static ChatTemplate load(const std::string& name_or_file);
   static ChatTemplate parse(const std::string& yaml, const std::string& origin);
 

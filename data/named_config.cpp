@@ -16,12 +16,17 @@ namespace fs = std::filesystem;
 fs::path folder_of(const std::string& kind) {
   if (const char* configs = std::getenv("SPT_CONFIGS"); configs != nullptr && *configs != '\0')
     return fs::path(configs) / kind;
-  std::error_code error;
-  const fs::path program = fs::read_symlink("/proc/self/exe", error);
-  return (program.parent_path().parent_path() / "configs" / kind).lexically_normal();
+  return program_files() / "configs" / kind;
 }
 
 }  // namespace
+
+fs::path program_files() {
+  std::error_code error;
+  const fs::path above = fs::read_symlink("/proc/self/exe", error).parent_path().parent_path();
+  const fs::path installed = above / "share" / "spt";
+  return fs::is_directory(installed, error) ? installed : above;
+}
 
 fs::path named_config(const std::string& kind, const std::string& name_or_file) {
   if (name_or_file.find('/') != std::string::npos || name_or_file.ends_with(".yaml")) return name_or_file;

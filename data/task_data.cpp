@@ -96,8 +96,23 @@ void read_csv(std::string_view text, std::vector<std::string> columns, const fs:
 
 }  // namespace
 
+bool stays_below_root(const fs::path& pattern) {
+  // Braces of a glob have names in them too: {../a,b}.
+  const std::string text = pattern.string();
+  constexpr const char* kEnds = "/{},";
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find_first_of(kEnds, begin), text.size());
+    if (text.substr(begin, end - begin) == "..") return false;
+    begin = end + 1;
+  }
+  return text.empty() ||
+         (text[0] != '/' && text.find("{/") == std::string::npos && text.find(",/") == std::string::npos);
+}
+
 void TaskData::validate(std::vector<std::string>& errors) const {
   if (path.empty()) errors.push_back("path is missing");
+  if (!stays_below_root(path))
+    errors.push_back(fmt::format("path is {}, must lie below eval.data.root: relative, without ..", path.string()));
   if (!records.empty() && format != TaskFormat::kJson) errors.push_back("records is for format json only");
   if (!columns.empty() && format != TaskFormat::kCsv) errors.push_back("columns is for format csv only");
 }

@@ -23,6 +23,10 @@ inline std::vector<std::pair<std::string, TaskFormat>> enum_names(TaskFormat) {
   return {{"jsonl", TaskFormat::kJsonl}, {"json", TaskFormat::kJson}, {"csv", TaskFormat::kCsv}};
 }
 
+// Whether a path or glob of a task file can only lead below the data root (through links in it, elsewhere): task files
+// come from others.
+bool stays_below_root(const std::filesystem::path& pattern);
+
 // Section `data` of a task file.
 struct TaskData {
   std::filesystem::path path;

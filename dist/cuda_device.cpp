@@ -43,6 +43,25 @@ std::string cuda_device_uuid(int index) {
   return text;
 }
 
+std::string cuda_device_name(int index) {
+  cudaDeviceProp properties{};
+  check_cuda(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
+  return properties.name;
+}
+
+bool cuda_peer_access(int from, int to) {
+  int can = 0;
+  check_cuda(cudaDeviceCanAccessPeer(&can, from, to), "cudaDeviceCanAccessPeer");
+  return can != 0;
+}
+
+CudaVersions cuda_versions() {
+  CudaVersions versions;
+  check_cuda(cudaDriverGetVersion(&versions.driver), "cudaDriverGetVersion");
+  check_cuda(cudaRuntimeGetVersion(&versions.runtime), "cudaRuntimeGetVersion");
+  return versions;
+}
+
 void set_cuda_device(int index) {
   check_cuda(cudaSetDevice(index), "cudaSetDevice");
 }

@@ -16,6 +16,18 @@ std::string cuda_device_uuid(int index) {
   TORCH_INTERNAL_ASSERT(false, "no GPU ", index);
 }
 
+std::string cuda_device_name(int index) {
+  TORCH_INTERNAL_ASSERT(false, "no GPU ", index);
+}
+
+bool cuda_peer_access(int from, int to) {
+  TORCH_INTERNAL_ASSERT(false, "no GPU ", from, " or ", to);
+}
+
+CudaVersions cuda_versions() {
+  TORCH_INTERNAL_ASSERT(false, "no GPU");
+}
+
 void set_cuda_device(int index) {
   TORCH_INTERNAL_ASSERT(false, "no GPU ", index);
 }

@@ -24,5 +24,9 @@ void add_judge(CLI::App& app, Action& action);
 void add_compare(CLI::App& app, Action& action);
 void add_report(CLI::App& app, Action& action);
 void add_sweep(CLI::App& app, Action& action);
+void add_rerun(CLI::App& app, Action& action);
+void add_doctor(CLI::App& app, Action& action);
+void add_keys(CLI::App& app, Action& action);
+void add_completion(CLI::App& app, Action& action);  // of all that `app` has when it is asked for
 
 }  // namespace spt

@@ -7,14 +7,17 @@
 
 #include "base/error.h"
 #include "base/read_file.h"
+#include "data/named_config.h"
 
 namespace spt {
 
 std::string read_plotly() {
   namespace fs = std::filesystem;
+  constexpr const char* kName = "plotly.min.js";
   const char* named = std::getenv("SPT_PLOTLY");
-  const fs::path path =
-      named != nullptr ? fs::path(named) : fs::read_symlink("/proc/self/exe").parent_path() / "plotly.min.js";
+  fs::path path = named != nullptr ? fs::path(named) : fs::read_symlink("/proc/self/exe").parent_path() / kName;
+  if (std::error_code error; named == nullptr && !fs::exists(path, error) && fs::exists(program_files() / kName, error))
+    path = program_files() / kName;
   if (std::error_code error; !fs::is_regular_file(path, error))
     throw BadInput(fmt::format(
         "{}: is not there, and the page's charts are drawn by it: run ./launch/setup.sh, which fetches it, or let "

@@ -10,8 +10,8 @@ extern const char* const kReportPage;    // page.html
 extern const char* const kReportStyle;   // page.css
 extern const char* const kReportScript;  // the .js files in the order of their names
 
-// plotly.min.js, from where SPT_PLOTLY says or from beside the program. Throws BadInput, saying what to do: it is not
-// there, or it is something else.
+// plotly.min.js, from where SPT_PLOTLY says, from beside the program or from its files (data/named_config.h). Throws
+// BadInput, saying what to do: it is not there, or it is something else.
 std::string read_plotly();
 
 }  // namespace spt

@@ -55,6 +55,10 @@ int run(int argc, char** argv) {
   spt::add_compare(app, action);
   spt::add_report(app, action);
   spt::add_sweep(app, action);
+  spt::add_rerun(app, action);
+  spt::add_doctor(app, action);
+  spt::add_keys(app, action);
+  spt::add_completion(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -2,19 +2,26 @@
 
 #include <algorithm>
 #include <fstream>
+#include <map>
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <torch/version.h>
 
+#include "base/error.h"
+#include "base/read_file.h"
+#include "base/sha256.h"
+#include "base/sha256_cache.h"
 #include "base/version.h"
 #include "data/h5_file.h"
+#include "data/safetensors.h"
 #include "dist/text.h"
 #include "dist/versions.h"
 
 namespace spt {
 namespace {
 
+namespace fs = std::filesystem;
 using nlohmann::json;
 
 std::string cpu_type() {
@@ -24,7 +31,49 @@ std::string cpu_type() {
   return "unknown";
 }
 
+// Each scalar under its dotted path.
+std::map<std::string, std::string> flat(const json& manifest, const std::vector<const char*>& keys) {
+  std::map<std::string, std::string> values;
+  json chosen;
+  for (const char* key : keys) chosen[key] = manifest.value(key, json());
+  const json by_pointer = chosen.flatten();
+  for (const auto& [pointer, value] : by_pointer.items()) {
+    std::string path = pointer.substr(1);
+    std::replace(path.begin(), path.end(), '/', '.');
+    if (!path.ends_with(".host")) values[path] = value.is_string() ? value.get<std::string>() : value.dump();
+  }
+  return values;
+}
+
+std::vector<std::string> differences_in(const json& there, const json& here, const std::vector<const char*>& keys) {
+  const auto before = flat(there, keys), now = flat(here, keys);
+  auto all = before;
+  all.insert(now.begin(), now.end());
+  const auto said = [](const std::map<std::string, std::string>& values, const std::string& key) {
+    const auto found = values.find(key);
+    return found == values.end() || found->second.empty() ? "none" : found->second;
+  };
+  std::vector<std::string> found;
+  for (const auto& [key, value] : all)
+    if (said(before, key) != said(now, key))
+      found.push_back(fmt::format("{}: {} there, {} here", key, said(before, key), said(now, key)));
+  return found;
+}
+
 }  // namespace
+
+std::string weights_sha256(const fs::path& model, const std::stop_token& stop) {
+  const SafetensorsReader reader(model);
+  if (reader.files().size() == 1) return cached_sha256_file(reader.files()[0], stop);
+  Sha256 hash;
+  for (const fs::path& file : reader.files())
+    hash.update(file.filename().string() + " " + cached_sha256_file(file, stop) + "\n");
+  return hash.hex();
+}
+
+std::string model_config_sha256(const fs::path& model) {
+  return sha256_file(model / "config.json");
+}
 
 json build_info() {
   return {{"version", kVersion},
@@ -52,7 +101,36 @@ json make_manifest(Runtime& runtime, const RunConfig& config, const ManifestFact
           {"seed", config.run.seed},
           {"steps", facts.steps},
           {"corpus_sha256", facts.corpus_sha256},
-          {"weights_sha256", facts.weights_sha256}};
+          {"valid_sha256", facts.valid_sha256},
+          {"weights_sha256", facts.weights_sha256},
+          {"model_config_sha256", facts.model_config_sha256},
+          {"config", values_of(config)}};
+}
+
+json load_manifest(const fs::path& run) {
+  const fs::path path = run / "manifest.json";
+  json manifest = json::parse(read_file(path), nullptr, false);
+  const auto is = [&](const json& object, const char* key, json::value_t type) {
+    return object.is_object() && object.contains(key) && object[key].type() == type;
+  };
+  const auto refuse = [&](const std::string& what) { throw BadInput(fmt::format("{}: {}", path.string(), what)); };
+  if (!manifest.is_object()) refuse("not a JSON object");
+  if (!is(manifest, "config", json::value_t::object))
+    refuse("has no configuration in it (key config): an older spt wrote it; spt train takes the run's config.yaml");
+  for (const auto& [key, value] : manifest["config"].items())
+    if (!value.is_string()) refuse(fmt::format("config.{} is {}, expected text", key, value.dump()));
+  bool sound = is(manifest, "ranks", json::value_t::array) && is(manifest, "steps", json::value_t::number_unsigned);
+  if (sound)
+    for (const json& host : manifest["ranks"])
+      sound = sound && is(host, "count", json::value_t::number_unsigned) &&
+              is(host, "threads", json::value_t::number_unsigned);
+  if (!sound || manifest["ranks"].empty()) refuse("lacks its ranks or steps; it is not what spt train writes");
+  return manifest;
+}
+
+ManifestDifferences manifest_differences(const json& there, const json& here) {
+  return {differences_in(there, here, {"corpus_sha256", "valid_sha256", "weights_sha256", "model_config_sha256"}),
+          differences_in(there, here, {"program", "mesh", "ranks"})};
 }
 
 }  // namespace spt

@@ -95,6 +95,23 @@ std::vector<MetricsRow> read_metrics(const std::filesystem::path& path) {
   return rows;
 }
 
+std::string first_difference(const std::vector<MetricsRow>& there, const std::vector<MetricsRow>& here) {
+  for (size_t i = 0; i < there.size(); ++i) {
+    if (i == here.size()) return fmt::format("step {}: is missing here", there[i].step);
+    nlohmann::ordered_json before, now;
+    visit(there[i], RowToJson{before});
+    visit(here[i], RowToJson{now});
+    // As texts, which give the same bits again: NaN is equal to itself there.
+    const auto text = [](const nlohmann::ordered_json& row, const char* key) {
+      return row.contains(key) ? row[key].dump() : "none";
+    };
+    for (const char* key : {"step", "loss", "valid_loss", "grad_norm", "lr", "trained_tokens"})
+      if (text(before, key) != text(now, key))
+        return fmt::format("step {}: {} is {} there, {} here", there[i].step, key, text(before, key), text(now, key));
+  }
+  return "";
+}
+
 std::vector<MetricsRow> thinned(const std::vector<MetricsRow>& rows, size_t most) {
   if (rows.size() <= most) return rows;
   const size_t stretch = (3 * rows.size() + most - 1) / most;

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace spt {
@@ -32,6 +33,11 @@ struct MetricsRow {
 // Rows of a file that may still be written: a torn last line (without its line feed) is left out. Unknown keys are
 // ignored. Throws BadInput with the line's number for anything else that is no row.
 std::vector<MetricsRow> read_metrics(const std::filesystem::path& path);
+
+// Where `here` is not `there` again to the bit, in what training makes (step, loss, valid_loss, grad_norm, lr,
+// trained_tokens), not in times and memory: "step 3: loss is 3.5 there, 3.25 here". Empty where it is, also where
+// `here` has more rows.
+std::string first_difference(const std::vector<MetricsRow>& there, const std::vector<MetricsRow>& here);
 
 // At most about `most` rows, to be drawn: of each stretch of neighbours the first, those of the largest loss and
 // gradient norm (or the first that is not finite), and every one with a valid_loss; and the last.

@@ -1,12 +1,10 @@
 #include "trainer/run_config.h"
 
 #include <algorithm>
-#include <map>
 
 #include "data/config_file.h"
 
 namespace spt {
-namespace {
 
 std::map<std::string, std::string> values_of(const RunConfig& config) {
   FieldLister lister;
@@ -16,7 +14,15 @@ std::map<std::string, std::string> values_of(const RunConfig& config) {
   return values;
 }
 
-}  // namespace
+RunConfig run_config_of(const std::map<std::string, std::string>& values, const std::string& origin,
+                        const std::vector<std::string>& overrides) {
+  std::vector<std::string> written;
+  for (const auto& [key, value] : values) written.push_back(key + "=" + value);
+  ConfigValues all = parse_overrides(written);
+  for (auto& [key, value] : all) value.where = origin;
+  for (auto& [key, value] : parse_overrides(overrides)) all[key] = std::move(value);
+  return read_fields<RunConfig>(all);
+}
 
 at::ScalarType scalar_type(Dtype dtype, at::Device device) {
   if (dtype == Dtype::kAuto) return device.is_cpu() ? at::kFloat : at::kBFloat16;
@@ -112,13 +118,26 @@ bool may_change_on_resume(const std::string& key) {
          std::any_of(std::begin(kKeys), std::end(kKeys), [&](const char* k) { return key == k; });
 }
 
-std::vector<std::string> differences(const RunConfig& there, const RunConfig& now) {
+namespace {
+
+template <class F>
+std::vector<std::string> differences_where(const RunConfig& there, const RunConfig& now, F&& counts) {
   const auto before = values_of(there), after = values_of(now);
   std::vector<std::string> found;
   for (const auto& [key, value] : after)
-    if (!may_change_on_resume(key) && before.at(key) != value)
+    if (counts(key) && before.at(key) != value)
       found.push_back(fmt::format("{}: {} there, {} now", key, before.at(key), value));
   return found;
+}
+
+}  // namespace
+
+std::vector<std::string> differing_values(const RunConfig& there, const RunConfig& now) {
+  return differences_where(there, now, [](const std::string& key) { return key != "run.dir"; });
+}
+
+std::vector<std::string> differences(const RunConfig& there, const RunConfig& now) {
+  return differences_where(there, now, [](const std::string& key) { return !may_change_on_resume(key); });
 }
 
 }  // namespace spt

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -143,13 +144,21 @@ struct RunConfig {
 
 RunConfig load_run_config(const std::filesystem::path& file, const std::vector<std::string>& overrides);
 
+// Dotted key → value as an override takes it. A manifest carries them; run_config_of makes the configuration again.
+std::map<std::string, std::string> values_of(const RunConfig& config);
+// Throws BadInput as load_run_config does; `origin` names where the values come from.
+RunConfig run_config_of(const std::map<std::string, std::string>& values, const std::string& origin,
+                        const std::vector<std::string>& overrides);
+
 // Whether a resumed run may have another value: what says where and how fast it is done.
 bool may_change_on_resume(const std::string& key);
 
 // A rank's memory of the model for training, on `dp` ranks that may communicate while they compute.
 CausalLm::Memory model_memory(const RunConfig& config, at::ScalarType dtype, int dp, bool overlap);
 
-// The keys in which a resumed run may not differ, with both values: "optimizer.lr: 1e-05 there, 2e-05 now".
+// The keys that have another value, but for run.dir, with both values: "optimizer.lr: 1e-05 there, 2e-05 now".
+std::vector<std::string> differing_values(const RunConfig& there, const RunConfig& now);
+// Those of them in which a resumed run may not differ.
 std::vector<std::string> differences(const RunConfig& there, const RunConfig& now);
 
 }  // namespace spt

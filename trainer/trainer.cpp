@@ -13,8 +13,6 @@
 
 #include "base/durable.h"
 #include "base/log.h"
-#include "base/sha256.h"
-#include "base/sha256_cache.h"
 #include "base/stop.h"
 #include "data/safetensors.h"
 #include "dist/cuda_device.h"
@@ -49,15 +47,6 @@ uintmax_t stored_bytes(const fs::path& folder) {
   const SafetensorsReader reader(folder);
   for (const fs::path& file : reader.files()) bytes += fs::file_size(file);
   return bytes;
-}
-
-std::string weights_hash(const std::stop_token& stop, const fs::path& folder) {
-  const SafetensorsReader reader(folder);
-  if (reader.files().size() == 1) return cached_sha256_file(reader.files()[0], stop);
-  Sha256 hash;
-  for (const fs::path& file : reader.files())
-    hash.update(file.filename().string() + " " + cached_sha256_file(file, stop) + "\n");
-  return hash.hex();
 }
 
 // With dtype as it is on this device, so that a run is not resumed with another one unnoticed.
@@ -163,7 +152,7 @@ ExitStatus Trainer::run() {
   }
   if (runtime_.rank() == 0 && config_.model.init == Init::kPretrained) {
     std::packaged_task<std::string(std::stop_token)> hash(
-        [folder = config_.model.path](const std::stop_token& stop) { return weights_hash(stop, folder); });
+        [folder = config_.model.path](const std::stop_token& stop) { return weights_sha256(folder, stop); });
     weights_hash_ = hash.get_future();
     hashing_ = std::jthread(std::move(hash));
   }
@@ -258,10 +247,11 @@ void Trainer::load(std::optional<int64_t> checkpoint) {
 
 void Trainer::open_records(int64_t done) {
   const bool is_rank_0 = runtime_.rank() == 0;
-  const nlohmann::json manifest =
-      make_manifest(runtime_, config_,
-                    {inputs_.train->info().content_sha256, weights_hash_.valid() ? weights_hash_.get() : std::string(),
-                     inputs_.total_steps, command_line_});
+  const nlohmann::json manifest = make_manifest(
+      runtime_, config_,
+      {inputs_.train->info().content_sha256, inputs_.valid ? inputs_.valid->info().content_sha256 : std::string(),
+       weights_hash_.valid() ? weights_hash_.get() : std::string(), model_config_sha256(config_.model.path),
+       inputs_.total_steps, command_line_});
   if (!is_rank_0) return;
   write_durable(config_.run.dir / "config.yaml", dump_fields(config_));
   // Bytes of a path that are no UTF-8 become U+FFFD.

@@ -281,6 +281,21 @@ TEST(Fields, NamedPartsAreWrittenAndListed) {
   EXPECT_THAT(keys, ElementsAre("grid.KEY", "points.NAME.KEY", "parts.NAME.size", "parts.NAME.set.KEY"));
 }
 
+TEST(Fields, TypesAndUnitsAreToldForTheReference) {
+  std::vector<std::string> types;
+  for (const auto& line : list_fields<Study>()) types.push_back(line.type);
+  EXPECT_THAT(types, ElementsAre("any", "any", "whole number", "any"));
+  EXPECT_EQ(fields_detail::type_name(std::optional<double>()), "number, or null");
+  EXPECT_EQ(fields_detail::type_name(std::vector<std::string>()), "[text, …]");
+  EXPECT_EQ(fields_detail::type_name(std::filesystem::path()), "path");
+  EXPECT_EQ(fields_detail::type_name(true), "true · false");
+  EXPECT_EQ(unit_of("run.io_timeout_s"), "s");
+  EXPECT_EQ(unit_of("network_gb_s"), "10⁹ bytes/s");
+  EXPECT_EQ(unit_of("data.max_tokens"), "tokens");
+  EXPECT_EQ(unit_of("train.steps"), "steps");
+  EXPECT_EQ(unit_of("model.weights"), "");  // ends in s, counts no seconds
+}
+
 TEST(Fields, AValueIsFormattedAsAnOverrideTakesIt) {
   EXPECT_EQ(format_value(scalar("1e-4")), "1e-4");
   EXPECT_EQ(format_value(scalar("a/b.h5")), "a/b.h5");

@@ -168,5 +168,16 @@ TEST_F(TaskFiles, WhatIsNoBenchmarkIsRefusedWithItsPlace) {
               HasSubstr("has no list at data.records 'a'"));
 }
 
+TEST(TaskDataPath, StaysBelowTheRoot) {
+  for (const char* good : {"gsm8k/test.jsonl", "mmlu/test/*_test.csv", "{train,dev}.json", "a..b/..c", "./a", ""})
+    EXPECT_TRUE(stays_below_root(good)) << good;
+  for (const char* bad :
+       {"/etc/passwd", "../a", "a/../../b", "a/..", "{../a,b}/c", "{a,..}/b", "{/etc,a}/b", "{a,/etc}/b"})
+    EXPECT_FALSE(stays_below_root(bad)) << bad;
+  std::vector<std::string> errors;
+  TaskData{.path = "../secret.jsonl"}.validate(errors);
+  EXPECT_THAT(errors, ElementsAre("path is ../secret.jsonl, must lie below eval.data.root: relative, without .."));
+}
+
 }  // namespace
 }  // namespace spt

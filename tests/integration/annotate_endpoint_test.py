@@ -145,6 +145,7 @@ class KeyTest(AnnotateTest):
         self.assertEqual(len(server.requests), 1)
         file = self.folder / "key.txt"
         file.write_text(KEY + "\n")
+        file.chmod(0o600)
         self.assert_one_message(self.annotate(server, self.records, "--key-file", file, "--concurrency", 1, status=BAD_INPUT), "401", str(file))
         del os.environ["OPENAI_API_KEY"]
         server.script = lambda request: Reply(401, {"error": "no key"})
@@ -155,6 +156,7 @@ class KeyTest(AnnotateTest):
         server = self.serve()
         file = self.folder / "key.txt"
         file.write_text("sk-from-the-file\n")
+        file.chmod(0o600)
         self.annotate(server, self.records, "--key-file", file)
         os.environ["OTHER_KEY"] = "sk-from-other"
         self.addCleanup(os.environ.pop, "OTHER_KEY")
@@ -164,6 +166,26 @@ class KeyTest(AnnotateTest):
             file.write_text(text)
             self.assert_one_message(self.annotate(server, self.records, "--key-file", file, "--force", status=BAD_INPUT), str(file), says)
         self.assert_one_message(self.annotate(server, self.records, "--key-file", self.folder / "none", "--force", status=BAD_INPUT), "none")
+
+    def test_a_key_file_that_others_may_read_is_refused(self):
+        server = self.serve()
+        file = self.folder / "key.txt"
+        file.write_text(KEY)
+        for mode in 0o644, 0o640, 0o602:
+            file.chmod(mode)
+            self.assert_one_message(self.annotate(server, self.records, "--key-file", file, status=BAD_INPUT), f"mode {mode:04o}", "chmod 600")
+        self.assertEqual(server.requests, [])
+        file.chmod(0o400)
+        self.annotate(server, self.records, "--key-file", file)
+        self.assertEqual(server.requests[0].headers["Authorization"], f"Bearer {KEY}")
+
+    def test_a_key_in_the_url_is_refused(self):
+        server = self.serve()
+        for query in f"key={KEY}", f"api-version=1&API-Key={KEY}", f"token={KEY}":
+            self.assert_one_message(self.annotate(f"{server.url}?{query}", self.records, status=BAD_INPUT), "--endpoint", "in its query")
+        self.assertEqual(server.requests, [])
+        self.annotate(f"{server.url}?api-version=2", self.records)
+        self.assertEqual(len(server.requests), 2)
 
     def test_a_redirect_is_not_followed(self):
         other = self.serve()

@@ -47,3 +47,8 @@ set_tests_properties(integration.plan_memory integration.scale PROPERTIES LABELS
 spt_integration_test(sweep sweep_test.py PointsTest 300)
 spt_integration_test(sweep_parts sweep_test.py PartsTest 300)
 spt_integration_test(sweep_ends sweep_test.py EndsTest 300)
+spt_integration_test(doctor doctor_test.py DoctorTest 180)
+spt_integration_test(rerun rerun_test.py RerunTest 300)
+spt_integration_test(install install_test.py InstallTest 180)
+spt_integration_test(completion install_test.py CompletionTest 180)
+spt_integration_test(docs docs_test.py DocsTest 180)

@@ -153,6 +153,27 @@ TEST_F(Metrics, ANewRunBeginsAnEmptyFile) {
   EXPECT_EQ(folder_.get("metrics.jsonl"), "");
 }
 
+TEST_F(Metrics, TheFirstDifferenceIsOfWhatTrainingMakes) {
+  const std::vector<MetricsRow> there{row_at(1), row_at(2), row_at(3)};
+  std::vector<MetricsRow> here = there;
+  here[0].seconds = here[1].tokens_per_second = 7;
+  here[2].memory_bytes = 7;
+  here.push_back(row_at(4));
+  EXPECT_EQ(first_difference(there, here), "");
+  here[2].lr = std::nextafter(here[2].lr, 1.0);
+  EXPECT_EQ(first_difference(there, here), "step 3: lr is 1e-05 there, 1.0000000000000003e-05 here");
+  here[1].valid_loss = 2.5;
+  EXPECT_EQ(first_difference(there, here), "step 2: valid_loss is none there, 2.5 here");
+  here[1].trained_tokens = 1;
+  here[1].valid_loss.reset();
+  EXPECT_EQ(first_difference(there, here), "step 2: trained_tokens is 1234567890123 there, 1 here");
+  here.resize(1);
+  EXPECT_EQ(first_difference(there, here), "step 2: is missing here");
+  std::vector<MetricsRow> ran_away{row_at(1)};
+  ran_away[0].loss = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_EQ(first_difference(ran_away, ran_away), "");
+}
+
 TEST_F(Metrics, ABrokenLineIsNamed) {
   write(1, 1, 0);
   const std::string good = folder_.get("metrics.jsonl");

@@ -38,6 +38,10 @@ TEST(Task, Load_RefusesWhatItsKindLacks) {
               HasSubstr("data.columns is for format csv only"));
   EXPECT_THAT(load_error("name: t\nkind: open\nprompt: q\ndata: {path: a, records: b}\n"),
               HasSubstr("data.records is for format json only"));
+  EXPECT_THAT(load_error("name: t\nkind: open\nprompt: q\ndata: {path: /etc/passwd}\n"),
+              HasSubstr("t.yaml:4: data.path is /etc/passwd, must lie below eval.data.root"));
+  EXPECT_THAT(load_error("name: t\nkind: open\nprompt: q\ndata: {path: a}\nshots: {path: a/../../b}\n"),
+              HasSubstr("shots.path is a/../../b, must lie below eval.data.root"));
   EXPECT_THAT(load_error("name: t\nkind: riddle\ndata: {path: a}\n"), HasSubstr("t.yaml:2"));
 }
 

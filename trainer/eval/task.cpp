@@ -33,7 +33,7 @@ void check(const char* key, std::vector<std::string>& errors, F&& use) {
 }  // namespace
 
 void Task::validate(std::vector<std::string>& errors) const {
-  const auto require = [&](bool holds, const char* message) {
+  const auto require = [&](bool holds, const std::string& message) {
     if (!holds) errors.emplace_back(message);
   };
   if (!is_file_name(name))
@@ -51,6 +51,8 @@ void Task::validate(std::vector<std::string>& errors) const {
             "code.prompt, code.test and code.entry_point are needed by kind code");
   check("role", errors, [&] { FieldText{role}; });
   check("shots.answer", errors, [&] { FieldText{shots.answer}; });
+  require(stays_below_root(shots.path),
+          fmt::format("shots.path is {}, must lie below eval.data.root: relative, without ..", shots.path.string()));
   if (!group_pattern.empty()) check("group_pattern", errors, [&] { Extractor{group_pattern}; });
   require(group_pattern.empty() || !group.empty(), "group_pattern needs group");
   require(shots.answer.empty() || !shots.path.empty(), "shots.path is missing: where the examples are");
