@@ -9,6 +9,7 @@
 
 #include "base/durable.h"
 #include "base/error.h"
+#include "base/sha256.h"
 #include "data/mapped_file.h"
 #include "data/safetensors_header.h"
 
@@ -162,7 +163,13 @@ struct SafetensorsWriter::Impl {
   fs::path path;
   std::vector<SafetensorsEntry> entries;
   DurableFile file;
+  Sha256 hash;
   size_t written = 0;
+
+  void write(const void* bytes, size_t size) {
+    hash.update(bytes, size);
+    file.write(bytes, size);
+  }
 
   [[noreturn]] void fail(const std::string& message) const {
     throw Failure(fmt::format("{}: {}", path.string(), message));
@@ -192,8 +199,8 @@ SafetensorsWriter::SafetensorsWriter(const fs::path& path, const std::vector<Saf
   const uint64_t size = text.size();
   if (size > kMaxSafetensorsHeader)
     impl_->fail(fmt::format("a header of {} bytes, the limit is {}", size, kMaxSafetensorsHeader));
-  impl_->file.write(&size, sizeof size);
-  impl_->file.write(text);
+  impl_->write(&size, sizeof size);
+  impl_->write(text.data(), text.size());
 }
 
 SafetensorsWriter::~SafetensorsWriter() = default;
@@ -205,14 +212,15 @@ void SafetensorsWriter::write(const at::Tensor& next) {
       !next.is_contiguous())
     impl_->fail(fmt::format("'{}' was listed as {} [{}] on the CPU, contiguous", entry.name,
                             safetensors_dtype_name(entry.dtype), fmt::join(entry.shape, ", ")));
-  impl_->file.write(next.const_data_ptr(), next.nbytes());
+  impl_->write(next.const_data_ptr(), next.nbytes());
   ++impl_->written;
 }
 
-void SafetensorsWriter::commit() {
+std::string SafetensorsWriter::commit() {
   if (impl_->written != impl_->entries.size())
     impl_->fail(fmt::format("'{}' was not written", impl_->entries[impl_->written].name));
   impl_->file.commit();
+  return impl_->hash.hex();
 }
 
 }  // namespace spt

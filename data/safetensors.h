@@ -53,7 +53,7 @@ class SafetensorsWriter {
                     const std::map<std::string, std::string>& metadata);
   ~SafetensorsWriter();                // without commit, the file is removed
   void write(const at::Tensor& next);  // contiguous CPU tensor of the next entry's dtype and shape
-  void commit();                       // sync; throws Failure when an entry was not written
+  std::string commit();                // sync; the file's SHA-256; throws Failure when an entry was not written
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;

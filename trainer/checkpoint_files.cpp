@@ -32,8 +32,12 @@ std::vector<std::string> files_below(const fs::path& folder) {
   return files;
 }
 
+json file_facts(uintmax_t size, const std::string& sha256) {
+  return {{"size", size}, {"sha256", sha256}};
+}
+
 json describe_file(const fs::path& path) {
-  return {{"size", fs::file_size(path)}, {"sha256", sha256_file(path)}};
+  return file_facts(fs::file_size(path), sha256_file(path));
 }
 
 json read_progress(const fs::path& folder) {
@@ -43,14 +47,11 @@ json read_progress(const fs::path& folder) {
   const auto is_number = [&](const char* key) { return progress.contains(key) && progress[key].is_number_integer(); };
   if (!progress.is_object() || !progress.contains("format") || progress["format"] != "spt-checkpoint" ||
       !is_number("version") || !is_number("step") || !progress.contains("files") || !progress["files"].is_object())
-    throw BadInput(
-        fmt::format("{}: missing or broken; remove the folder to go on from an older checkpoint", path.string()));
+    throw TornCheckpoint(fmt::format("{}: missing or broken", path.string()));
   for (const auto& [name, facts] : progress["files"].items())
     if (!facts.is_object() || !facts.contains("size") || !facts["size"].is_number_unsigned() ||
         !facts.contains("sha256") || !facts["sha256"].is_string())
-      throw BadInput(
-          fmt::format("{}: says no size and SHA-256 of {}; remove the folder to go on from an older checkpoint",
-                      path.string(), name));
+      throw TornCheckpoint(fmt::format("{}: says no size and SHA-256 of {}", path.string(), name));
   if (progress["version"] > kProgressVersion)
     throw BadInput(fmt::format("{}: version {} is newer than this program knows ({})", path.string(),
                                progress["version"].dump(), kProgressVersion));
@@ -64,20 +65,22 @@ json read_progress(const fs::path& folder) {
 
 void check_listing(const fs::path& folder, const json& progress) {
   const std::vector<std::string> there = files_below(folder);
-  const char* advice = "the checkpoint is not what was saved; remove the folder to go on from an older one";
   for (const auto& [file, facts] : progress["files"].items())
     if (!std::binary_search(there.begin(), there.end(), file))
-      throw BadInput(fmt::format("{}: missing; {}", (folder / file).string(), advice));
+      throw TornCheckpoint(fmt::format("{}: missing", (folder / file).string()));
   for (const std::string& file : there)
     if (file != kProgressFile && !progress["files"].contains(file))
-      throw BadInput(fmt::format("{}: an extra file; {}", (folder / file).string(), advice));
+      throw BadInput(fmt::format(
+          "{}: an extra file; the checkpoint is not what was saved; remove the file, or the folder to go on "
+          "from an older one",
+          (folder / file).string()));
 }
 
 void check_unchanged(const fs::path& folder, const json& expected, const json& found) {
   for (const auto& [file, facts] : expected.items())
-    if (found.at(file) != facts)
-      throw BadInput(fmt::format("{}: changed since it was saved; remove the folder {} to go on from an older one",
-                                 (folder / file).string(), folder.string()));
+    if (const json& now = found.at(file); now != facts)
+      throw TornCheckpoint(now.is_string() ? now.get<std::string>()
+                                           : fmt::format("{}: changed since it was saved", (folder / file).string()));
 }
 
 void verify_checkpoint(const fs::path& folder) {

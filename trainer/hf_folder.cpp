@@ -1,12 +1,12 @@
 #include "trainer/hf_folder.h"
 
+#include <utility>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "base/durable.h"
 #include "base/error.h"
 #include "base/read_file.h"
-#include "data/safetensors.h"
 #include "trainer/model/pretrained.h"
 
 namespace spt {
@@ -42,7 +42,7 @@ std::vector<WeightFile> plan_files(const CausalLm& model, at::ScalarType dtype, 
   return files;
 }
 
-void write_index(const fs::path& folder, const std::vector<WeightFile>& files) {
+void write_index(CheckpointWriter& writer, const std::string& folder, const std::vector<WeightFile>& files) {
   json index = {{"metadata", {{"total_size", 0}}}, {"weight_map", json::object()}};
   int64_t total = 0;
   for (const WeightFile& file : files) {
@@ -50,7 +50,7 @@ void write_index(const fs::path& folder, const std::vector<WeightFile>& files) {
     for (const SafetensorsEntry& entry : file.entries) index["weight_map"][entry.name] = file.name;
   }
   index["metadata"]["total_size"] = total;
-  write_durable(folder / "model.safetensors.index.json", index.dump(2) + "\n");
+  writer.write(folder + "model.safetensors.index.json", index.dump(2) + "\n");
 }
 
 json parse_object(const std::string& text, const fs::path& path) {
@@ -59,32 +59,29 @@ json parse_object(const std::string& text, const fs::path& path) {
   return value;
 }
 
-void write_json(const fs::path& path, const json& value) {
-  write_durable(path, value.dump(2) + "\n");
-}
-
 }  // namespace
 
-void save_weights(const fs::path& folder, const CausalLm& model, Communicator& tp, int64_t file_bytes) {
+void save_weights(CheckpointWriter& writer, const std::string& folder, const CausalLm& model, Communicator& tp,
+                  int64_t file_bytes) {
   const at::ScalarType dtype = model.parameters().values().scalar_type();
   const std::vector<WeightFile> files = plan_files(model, dtype, file_bytes);
-  std::unique_ptr<SafetensorsWriter> writer;
-  size_t file = 0, written = 0;
+  auto file = files.begin();
+  size_t written = 0;  // of this file's tensors
   for (const Parameter& parameter : model.parameters().list())
     for (size_t i = 0; i < parameter.shards.size(); ++i) {
-      const at::Tensor whole = gather_shard(parameter.part(i, parameter.value.detach()), parameter.shards[i], tp);
+      at::Tensor whole = gather_shard(parameter.part(i, parameter.value.detach()), parameter.shards[i], tp);
       if (tp.rank() != 0) continue;
-      if (!writer)
-        writer = std::make_unique<SafetensorsWriter>(folder / files[file].name, files[file].entries,
-                                                     std::map<std::string, std::string>{{"format", "pt"}});
-      writer->write(whole.cpu());
-      if (++written < files[file].entries.size()) continue;
-      writer->commit();
-      writer.reset();
+      if (written == 0) writer.begin(folder + file->name, file->entries, {{"format", "pt"}});
+      writer.write(std::move(whole));
+      if (++written < file->entries.size()) continue;
       written = 0;
       ++file;
     }
-  if (tp.rank() == 0 && files.size() > 1) write_index(folder, files);
+  if (tp.rank() == 0 && files.size() > 1) write_index(writer, folder, files);
+}
+
+int64_t saved_weights_bytes(const CausalLm& model, at::ScalarType dtype) {
+  return model.global_parameters() * static_cast<int64_t>(c10::elementSize(dtype));
 }
 
 ModelFiles read_model_files(const fs::path& folder, const Tokenizer& tokenizer) {
@@ -95,22 +92,26 @@ ModelFiles read_model_files(const fs::path& folder, const Tokenizer& tokenizer) 
   return files;
 }
 
-void save_model_files(const fs::path& folder, const ModelFiles& source, at::ScalarType dtype,
-                      const Tokenizer& tokenizer, const ChatTemplate& chat_template, const SptJson& spt) {
+void save_model_files(CheckpointWriter& writer, const std::string& folder, const ModelFiles& source,
+                      at::ScalarType dtype, const Tokenizer& tokenizer, const ChatTemplate& chat_template,
+                      const SptJson& spt) {
+  const auto write_json = [&](const std::string& name, const json& value) {
+    writer.write(folder + name, value.dump(2) + "\n");
+  };
   json config = json::parse(source.at(kConfig));
   // Newer transformers write "dtype", older read "torch_dtype".
   config.erase("dtype");
   config["torch_dtype"] = dtype == at::kFloat ? "float32" : "bfloat16";
   config["architectures"] = {config.at("model_type") == "mistral" ? "MistralForCausalLM" : "LlamaForCausalLM"};
   config["eos_token_id"] = tokenizer.eos();
-  write_json(folder / kConfig, config);
+  write_json(kConfig, config);
 
   json generation = {{"eos_token_id", tokenizer.eos()}, {"pad_token_id", tokenizer.eos()}};
   if (tokenizer.bos()) generation["bos_token_id"] = *tokenizer.bos();
-  write_json(folder / "generation_config.json", generation);
+  write_json("generation_config.json", generation);
 
   for (const auto& [name, bytes] : source)
-    if (name != kConfig && name != kTokenizerConfig) write_durable(folder / name, bytes);
+    if (name != kConfig && name != kTokenizerConfig) writer.write(folder + name, bytes);
   json settings = source.contains(kTokenizerConfig)
                       ? json::parse(source.at(kTokenizerConfig))
                       : json{{"tokenizer_class", "LlamaTokenizer"}, {"bos_token", tokenizer.bos_text()}};
@@ -123,16 +124,16 @@ void save_model_files(const fs::path& folder, const ModelFiles& source, at::Scal
     settings["tokenizer_class"] = "PreTrainedTokenizerFast";
   settings["eos_token"] = tokenizer.eos_text();
   settings["chat_template"] = chat_template.jinja(tokenizer);
-  write_json(folder / kTokenizerConfig, settings);
+  write_json(kTokenizerConfig, settings);
 
-  write_json(folder / "spt.json", {{"format", "spt-model"},
-                                   {"version", kSptJsonVersion},
-                                   {"arm", spt.arm == Arm::kRole ? "role" : "plain"},
-                                   {"template", spt.template_text},
-                                   {"system", chat_template.system()},
-                                   {"role_prefix", chat_template.role_prefix()},
-                                   {"corpus_sha256", spt.corpus_sha256},
-                                   {"step", spt.step}});
+  write_json("spt.json", {{"format", "spt-model"},
+                          {"version", kSptJsonVersion},
+                          {"arm", spt.arm == Arm::kRole ? "role" : "plain"},
+                          {"template", spt.template_text},
+                          {"system", chat_template.system()},
+                          {"role_prefix", chat_template.role_prefix()},
+                          {"corpus_sha256", spt.corpus_sha256},
+                          {"step", spt.step}});
 }
 
 std::optional<SptJson> load_spt_json(const fs::path& folder) {

@@ -13,6 +13,7 @@
 #include "data/dataset.h"
 #include "data/tokenizer.h"
 #include "dist/mesh.h"
+#include "trainer/checkpoint_writer.h"
 #include "trainer/model/causal_lm.h"
 
 namespace spt {
@@ -24,11 +25,13 @@ struct SptJson {
   int64_t step = 0;
 };
 
-// Collective over the tp group of dp rank 0; its tp rank 0 writes, in files of at most `file_bytes` but one tensor at
-// least.
+// Collective over the tp group of dp rank 0; its tp rank 0 writes, below `folder` ("hf/"), in files of at most
+// `file_bytes` but one tensor at least.
 inline constexpr int64_t kWeightFileBytes = 5'000'000'000;
-void save_weights(const std::filesystem::path& folder, const CausalLm& model, Communicator& tp,
+void save_weights(CheckpointWriter& writer, const std::string& folder, const CausalLm& model, Communicator& tp,
                   int64_t file_bytes = kWeightFileBytes);
+// What that rank writes, or copies to write it in the background: bytes.
+int64_t saved_weights_bytes(const CausalLm& model, at::ScalarType dtype);
 
 // The small files of a model folder by name (config.json, the tokenizer's), read once at the start: hours later the
 // folder may have changed or gone.
@@ -37,8 +40,9 @@ ModelFiles read_model_files(const std::filesystem::path& folder, const Tokenizer
 
 // On one rank: config.json, tokenizer files with our chat template, generation_config.json, spt.json. `source`: of the
 // folder that the model came from.
-void save_model_files(const std::filesystem::path& folder, const ModelFiles& source, at::ScalarType dtype,
-                      const Tokenizer& tokenizer, const ChatTemplate& chat_template, const SptJson& spt);
+void save_model_files(CheckpointWriter& writer, const std::string& folder, const ModelFiles& source,
+                      at::ScalarType dtype, const Tokenizer& tokenizer, const ChatTemplate& chat_template,
+                      const SptJson& spt);
 
 // nullopt where the folder has none (a model from elsewhere). Throws BadInput when it is broken.
 std::optional<SptJson> load_spt_json(const std::filesystem::path& folder);

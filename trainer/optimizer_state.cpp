@@ -129,8 +129,8 @@ class StoredPieces {
   std::multimap<std::string, StoredPiece> pieces_;
 };
 
-fs::path file_of(const fs::path& folder, int dp_rank, int tp_rank) {
-  return folder / fmt::format("dp-{:04}-tp-{:04}.safetensors", dp_rank, tp_rank);
+std::string state_file(int dp_rank, int tp_rank) {
+  return fmt::format("dp-{:04}-tp-{:04}.safetensors", dp_rank, tp_rank);
 }
 
 }  // namespace
@@ -163,8 +163,8 @@ std::unique_ptr<ZeroAdamW> make_optimizer(Parameters& parameters, const AdamWCon
                                      segments_of(parameters, mesh.tp->size()), config, *mesh.dp, mesh.world);
 }
 
-void save_optimizer_state(const fs::path& folder, const Parameters& parameters, const ZeroAdamW& optimizer, int dp_rank,
-                          int tp_rank) {
+void save_optimizer_state(CheckpointWriter& writer, const std::string& folder, const Parameters& parameters,
+                          const ZeroAdamW& optimizer, int dp_rank, int tp_rank) {
   json index = json::object();
   std::vector<Piece> pieces = pieces_of(parameters, optimizer);
   std::erase_if(pieces, [&](const Piece& piece) { return piece.shard->replicated() && tp_rank != 0; });
@@ -175,11 +175,13 @@ void save_optimizer_state(const fs::path& folder, const Parameters& parameters, 
   for (const Part& part : parts)
     for (const Piece& piece : pieces)
       entries.push_back({fmt::format("{}/{}", part.name, piece.shard->name), at::kFloat, {piece.to - piece.from}});
-  SafetensorsWriter writer(file_of(folder, dp_rank, tp_rank), entries,
-                           {{"format", "spt-optimizer"}, {"pieces", index.dump()}});
+  writer.begin(folder + state_file(dp_rank, tp_rank), entries, {{"format", "spt-optimizer"}, {"pieces", index.dump()}});
   for (const Part& part : parts)
-    for (const Piece& piece : pieces) writer.write(optimizer.state(part.state, piece.at, piece.to - piece.from).cpu());
-  writer.commit();
+    for (const Piece& piece : pieces) writer.write(optimizer.state(part.state, piece.at, piece.to - piece.from));
+}
+
+int64_t saved_state_bytes(int64_t owned, at::ScalarType dtype) {
+  return owned * (dtype == at::kFloat ? 8 : 12);
 }
 
 void load_optimizer_state(const fs::path& folder, const Parameters& parameters, ZeroAdamW& optimizer, int dp_rank,
@@ -187,7 +189,7 @@ void load_optimizer_state(const fs::path& folder, const Parameters& parameters, 
   const std::vector<Piece> pieces = pieces_of(parameters, optimizer);
   StoredPieces stored(parameters);
   for (const int tp : {tp_rank, 0})  // where tp ranks hold the same, the first one's file has it
-    if (const fs::path own = file_of(folder, dp_rank, tp); fs::exists(own)) stored.open(own);
+    if (const fs::path own = folder / state_file(dp_rank, tp); fs::exists(own)) stored.open(own);
   if (!stored.covers(pieces))
     for (const auto& entry : fs::directory_iterator(folder)) stored.open(entry.path());
 

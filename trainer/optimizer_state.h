@@ -14,6 +14,7 @@
 
 #include "dist/mesh.h"
 #include "dist/shard.h"
+#include "trainer/checkpoint_writer.h"
 #include "trainer/model/parameters.h"
 #include "trainer/optim/zero_adamw.h"
 
@@ -32,9 +33,11 @@ std::vector<Segment> segments_of(const Parameters& parameters, int tp_size);
 // The optimizer of an allocated model.
 std::unique_ptr<ZeroAdamW> make_optimizer(Parameters& parameters, const AdamWConfig& config, const Mesh& mesh);
 
-// Writes this rank's file into `folder`.
-void save_optimizer_state(const std::filesystem::path& folder, const Parameters& parameters, const ZeroAdamW& optimizer,
-                          int dp_rank, int tp_rank);
+// Writes this rank's file, below `folder` ("optimizer/").
+void save_optimizer_state(CheckpointWriter& writer, const std::string& folder, const Parameters& parameters,
+                          const ZeroAdamW& optimizer, int dp_rank, int tp_rank);
+// What that is at most, and the copy of it where it is written in the background: bytes.
+int64_t saved_state_bytes(int64_t owned, at::ScalarType dtype);
 // Fills this rank's state from the files of `folder`, whatever layout wrote them: its own where the layout is the same,
 // all of them where not. Throws BadInput naming the tensor when a part of it is nowhere.
 void load_optimizer_state(const std::filesystem::path& folder, const Parameters& parameters, ZeroAdamW& optimizer,

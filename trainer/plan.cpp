@@ -12,6 +12,7 @@
 #include "dist/begun.h"
 #include "dist/scratch.h"
 #include "trainer/gradients.h"
+#include "trainer/optimizer_state.h"
 #include "trainer/run_inputs.h"
 
 namespace spt {
@@ -149,7 +150,9 @@ Planner::Planner(const RunConfig& config, int ranks, const Machine& machine, std
     check_corpus(*corpus_, config, model_);
     lengths_ = corpus_->lengths();
   }
-  steps_ = total_steps(config, {static_cast<int64_t>(lengths_.size()), config.train.batch_examples, config.run.seed});
+  const SamplerConfig sampler{static_cast<int64_t>(lengths_.size()), config.train.batch_examples, config.run.seed};
+  steps_ = total_steps(config, sampler);
+  save_every_ = save_every(config, sampler);
 }
 
 Planner::~Planner() = default;
@@ -204,6 +207,12 @@ std::vector<PassShape> Planner::largest(const Run& run) const {
   return shapes;
 }
 
+// Of the rank with most, the first one, which writes the weights too. The last checkpoint is written without copies.
+int64_t Planner::copies_bytes(const Run& run) const {
+  if (!run.config.checkpoint.background || save_every_ >= steps_) return 0;
+  return saved_weights_bytes(run.model, run.dtype) + saved_state_bytes(run.owned(), run.dtype);
+}
+
 PlannedMemory Planner::memory_of(const Run& run) const {
   PlannedMemory planned;
   ActivationBytes activations;
@@ -218,14 +227,16 @@ PlannedMemory Planner::memory_of(const Run& run) const {
   const int64_t state = ZeroAdamW::state_bytes(run.owned(), run.dtype);
   const int64_t update = ZeroAdamW::step_bytes(run.owned(), run.dtype, run.device);
   const int64_t scratch = run.device.is_cpu() ? kScratchBytes * ((run.dp > 1) + (run.tp > 1)) : 0;
-  planned.on_host = run.is_offloaded ? state : 0;
+  const int64_t copies = copies_bytes(run);
+  planned.on_host = (run.is_offloaded ? state : 0) + (run.device.is_cpu() ? 0 : copies);
   planned.parts = {{"weights", bytes.values},
                    {"gradients", bytes.grads + Gradients::bytes(parameters, run.memory.parameters, run.dp)},
                    {"optimizer state", run.is_offloaded ? 0 : state},
                    {"activations kept for backward", activations.kept},
                    {"a block's backward, or the loss", std::max(activations.block, activations.loss)},
                    {"the update, beyond these", std::max<int64_t>(0, update - activations.peak())},
-                   {"collectives", scratch}};
+                   {"collectives", scratch},
+                   {"copies of a checkpoint", run.device.is_cpu() ? copies : 0}};
   return planned;
 }
 
@@ -347,8 +358,8 @@ Plan Planner::plan() const {
   plan.memory = memory_of(run);
   plan.step = step_of(run);
   plan.steps = steps_;
-  plan.weights_bytes = plan.parameters * static_cast<int64_t>(c10::elementSize(run.dtype));
-  plan.optimizer_bytes = plan.parameters * (run.dtype == at::kFloat ? 8 : 12);
+  plan.weights_bytes = saved_weights_bytes(run.model, run.dtype);
+  plan.optimizer_bytes = saved_state_bytes(plan.parameters, run.dtype);
   return plan;
 }
 
@@ -371,6 +382,8 @@ std::vector<Proposal> Planner::proposals() const {
     bytes = then;
     made.push_back({override, then});
   };
+  propose(config.checkpoint.background, "checkpoint.background=false",
+          [](RunConfig& next) { next.checkpoint.background = false; });
   const bool has_dp = ranks_ > config.mesh.tp;
   propose(has_dp && config.optimizer.zero == ZeroStage::kState, "optimizer.zero=2",
           [](RunConfig& next) { next.optimizer.zero = ZeroStage::kGradients; });

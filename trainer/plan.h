@@ -2,8 +2,9 @@
 // into, size of checkpoints.
 //
 // Memory is added up from what the nouns themselves publish (Parameters::bytes, Gradients::bytes,
-// ZeroAdamW::state_bytes, activation_bytes), for the largest micro-batch that the corpus can make. Time is a model:
-// operations and bytes over the machine's rates, nothing hidden behind anything else but what mesh.overlap hides.
+// ZeroAdamW::state_bytes, activation_bytes, saved_weights_bytes, saved_state_bytes), for the largest micro-batch that
+// the corpus can make. Time is a model: operations and bytes over the machine's rates, nothing hidden behind anything
+// else but what mesh.overlap hides.
 #pragma once
 
 #include <cstdint>
@@ -78,6 +79,7 @@ class Planner {
   Pass pass_of(const std::vector<int64_t>& rows, const Run& run) const;
   std::vector<PassShape> largest(const Run& run) const;
   PlannedMemory memory_of(const Run& run) const;
+  int64_t copies_bytes(const Run& run) const;  // of a checkpoint that is written in the background
   // Means over the steps that were dealt; floating-point operations are of one rank.
   struct Work {
     double tokens = 0;                 // over all ranks
@@ -102,7 +104,8 @@ class Planner {
   ModelConfig model_;
   std::unique_ptr<Dataset> corpus_;
   std::vector<int64_t> lengths_;
-  int64_t steps_ = 0;                                       // of the whole run
+  int64_t steps_ = 0;  // of the whole run
+  int64_t save_every_ = 0;
   mutable std::map<std::pair<int, int64_t>, Dealt> dealt_;  // by dp and micro-batch
 };
 

@@ -108,6 +108,7 @@ struct CheckpointSection {
   int64_t keep = 2;
   Resume resume = Resume::kAuto;
   bool final_optimizer = true;
+  bool background = true;
 
   template <class F>
   void fields(F& f) {
@@ -115,6 +116,8 @@ struct CheckpointSection {
     f("keep", keep, "checkpoints that stay");
     f("resume", resume, "auto: from the newest checkpoint of run.dir; never: refuse a run.dir that has one");
     f("final_optimizer", final_optimizer, "save the optimizer's state with the last checkpoint too");
+    f("background", background,
+      "write checkpoints but the last from copies in host memory, while training goes on; false: training waits");
   }
   void validate(std::vector<std::string>& errors) const;
 };

@@ -75,6 +75,10 @@ int64_t total_steps(const RunConfig& config, const SamplerConfig& sampler) {
   return steps;
 }
 
+int64_t save_every(const RunConfig& config, const SamplerConfig& sampler) {
+  return config.checkpoint.every_steps.value_or(steps_per_epoch(sampler));
+}
+
 void check_run_folder(const RunConfig& config) {
   require_writable_below(config.run.dir, "run.dir");
   std::error_code error;
@@ -116,7 +120,7 @@ RunInputs load_run_inputs(const RunConfig& config, Runtime& runtime) {
           std::move(chat_template),
           sampler,
           steps,
-          config.checkpoint.every_steps.value_or(steps_per_epoch(sampler))};
+          save_every(config, sampler)};
 }
 
 }  // namespace spt

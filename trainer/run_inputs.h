@@ -33,6 +33,9 @@ void check_corpus(const Dataset& corpus, const RunConfig& config, const ModelCon
 // Steps of the whole run. Throws BadInput where its warm-up takes as many.
 int64_t total_steps(const RunConfig& config, const SamplerConfig& sampler);
 
+// Steps between checkpoints.
+int64_t save_every(const RunConfig& config, const SamplerConfig& sampler);
+
 // Collective. Throws BadInput: what check_run_folder refuses, a damaged corpus, files that a host does not see as rank
 // 0 does, a corpus of another tokenizer, of another arm than the training one, or longer than the model takes, a
 // data.max_tokens above the corpus's own or that leaves an example without a trained token, a tokenizer larger than the

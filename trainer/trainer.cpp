@@ -139,10 +139,10 @@ ExitStatus Trainer::run() {
   check_same_view(runtime_, {{fmt::format("run folder {}", config_.run.dir.string()),
                               hash_file_ends(config_.run.dir / "run.lock")}});
 
-  const std::optional<int64_t> checkpoint = resume_point(config_, checkpoints_);
+  std::optional<int64_t> checkpoint = resume_point(config_, checkpoints_);
+  if (checkpoint) checkpoint = checkpoints_.newest_whole();
   int64_t done = checkpoint.value_or(0);
   if (checkpoint) {
-    checkpoints_.verify(done);
     require_same_inputs(checkpoints_.path(done) / "hf");
     checkpoints_.prune(config_.checkpoint.keep);  // a run may have been killed while it did
   }
@@ -167,7 +167,12 @@ ExitStatus Trainer::run() {
     watch_step(static_cast<long>(done + 1));
     MetricsRow row = step(done);
     ++done;
-    bool stop = should_stop();
+    const StepEnd end = agree();
+    bool stop = end.stop;
+    if (end.written) {
+      console.pause();
+      finish_save(false);
+    }
     const bool saves = stop || done == inputs_.total_steps || done % inputs_.save_every == 0;
     if (saves) optimizer_->finish_gathering();
     if (saves && inputs_.valid)
@@ -177,8 +182,9 @@ ExitStatus Trainer::run() {
     if (saves) {
       console.pause();
       if (row.valid_loss) spdlog::info("held-out loss after step {}: {:.4f}", done, *row.valid_loss);
-      save(done);
-      stop = stop || should_stop();  // asked for while saving: one save is enough
+      const bool saved = save(done, stop || done == inputs_.total_steps);
+      if (saved && !stop) stop = agree().stop;  // asked for while saving: one save is enough
+      if (stop) finish_save(true);
     }
     if (stop && done < inputs_.total_steps) {
       spdlog::info("stopped on request after step {} of {}; start the same command again to go on", done,
@@ -321,11 +327,13 @@ MetricsRow Trainer::step(int64_t step) {
   if (!mesh_.overlap) optimizer_->finish_gathering();
   gradients_->clear();
   row.loss = loss.item<double>() * scale;
-  if (!std::isfinite(row.loss) || !std::isfinite(row.grad_norm))
+  if (!std::isfinite(row.loss) || !std::isfinite(row.grad_norm)) {
+    finish_save(false);
     throw Failure(fmt::format(
         "step {}: loss {} and gradient norm {} are not finite; checkpoints saved before it are unharmed; start "
         "with another run.dir and an optimizer.lr below {}",
         row.step, row.loss, row.grad_norm, config_.optimizer.lr));
+  }
 
   row.seconds = seconds_since(start);
   if (runtime_.device().is_cpu()) {
@@ -354,33 +362,86 @@ std::vector<Batch> Trainer::load_batches(int64_t step) const {
   return batches;
 }
 
-void Trainer::save(int64_t step) {
-  const auto start = Clock::now();
+bool Trainer::save(int64_t step, bool is_last) {
+  if (save_) {
+    const auto start = Clock::now();
+    const int64_t before = save_->step;
+    finish_save(false);
+    spdlog::info("step {} waited {:.1f} s until the checkpoint of step {} was written", step, seconds_since(start),
+                 before);
+  }
   watch_files();
   if (lock_) lock_->require_held();
-  const bool with_optimizer = step < inputs_.total_steps || config_.checkpoint.final_optimizer;
-  checkpoints_.save(step, [&](const fs::path& partial) {
-    if (mesh_.place.dp_rank == 0) save_weights(partial / "hf", model_, *mesh_.tp);
-    if (with_optimizer)
-      save_optimizer_state(partial / "optimizer", model_.parameters(), *optimizer_, mesh_.place.dp_rank,
-                           mesh_.place.tp_rank);
-    if (runtime_.rank() == 0)
-      save_model_files(partial / "hf", inputs_.model_files, model_.parameters().values().scalar_type(),
-                       *inputs_.tokenizer, inputs_.chat_template,
-                       {inputs_.train->info().arm == "role" ? Arm::kRole : Arm::kPlain,
-                        inputs_.train->info().template_text, inputs_.train->info().content_sha256, step});
-  });
-  checkpoints_.prune(config_.checkpoint.keep);
+  const bool in_background = config_.checkpoint.background && !is_last;
+  bool saved = false;
+  try {
+    begin_save(step, in_background);
+    saved = in_background || finish_save(is_last);
+  } catch (const NotSaved& reason) {
+    not_saved(step, is_last, reason);
+  }
   watch_computing();
-  spdlog::info("saved {} in {:.1f} s", checkpoints_.path(step).string(), seconds_since(start));
+  return saved;
 }
 
-bool Trainer::should_stop() {
+void Trainer::begin_save(int64_t step, bool in_background) {
+  const auto start = Clock::now();
+  if (!checkpoints_.begin(step)) return;  // it is there
+  Save& save = save_.emplace(step, checkpoints_.partial_path(step), in_background, start);
+  if (mesh_.place.dp_rank == 0) save_weights(save.writer, "hf/", model_, *mesh_.tp);
+  if (step < inputs_.total_steps || config_.checkpoint.final_optimizer)
+    save_optimizer_state(save.writer, "optimizer/", model_.parameters(), *optimizer_, mesh_.place.dp_rank,
+                         mesh_.place.tp_rank);
+  if (runtime_.rank() == 0)
+    save_model_files(save.writer, "hf/", inputs_.model_files, model_.parameters().values().scalar_type(),
+                     *inputs_.tokenizer, inputs_.chat_template,
+                     {inputs_.train->info().arm == "role" ? Arm::kRole : Arm::kPlain,
+                      inputs_.train->info().template_text, inputs_.train->info().content_sha256, step});
+  save.writer.start();
+  save.stopped = seconds_since(start);
+}
+
+bool Trainer::finish_save(bool is_last) {
+  if (!save_) return true;
+  watch_files();
+  const auto start = Clock::now();
+  const int64_t step = save_->step;
+  WrittenFiles written = save_->writer.written();
+  if (!written.failure.empty())
+    written.failure = fmt::format("rank {}@{}: {}", runtime_.rank(),
+                                  runtime_.hosts()[static_cast<size_t>(runtime_.rank())], written.failure);
+  bool saved = false;
+  try {
+    checkpoints_.commit(step, written);
+    saved = true;
+    checkpoints_.prune(config_.checkpoint.keep);
+    spdlog::info("saved {} in {:.1f} s (training stopped for {:.2f} s)", checkpoints_.path(step).string(),
+                 seconds_since(save_->start), save_->stopped + seconds_since(start));
+  } catch (const NotSaved& reason) {
+    not_saved(step, is_last, reason);
+  }
+  save_.reset();
+  watch_computing();
+  return saved;
+}
+
+void Trainer::not_saved(int64_t step, bool is_last, const NotSaved& reason) const {
+  const std::optional<int64_t> newest = checkpoints_.newest();
+  const std::string text =
+      fmt::format("step {} is not saved: {}; {}", step, reason.what(),
+                  newest ? fmt::format("the newest whole checkpoint is {}", checkpoints_.path(*newest).string())
+                         : "there is no checkpoint yet");
+  if (is_last) throw Failure(text + "; the same command goes on when the reason is gone");
+  if (runtime_.rank() == 0) spdlog::warn("{}; training goes on, the next save tries again", text);
+}
+
+Trainer::StepEnd Trainer::agree() {
   if (lock_) lock_->require_held();
   const bool asked = stop_requested() || (runtime_.rank() == 0 && stop_file_in(config_.run.dir));
-  at::Tensor any = at::full({}, int64_t{asked}, at::kLong);
+  const bool writes = save_ && !save_->writer.is_finished();
+  at::Tensor any = at::tensor({int64_t{asked}, int64_t{writes}}, at::kLong);
   runtime_.host_world().all_reduce(any, Reduce::kMax);
-  return any.item<int64_t>() != 0;
+  return {any[0].item<int64_t>() != 0, save_ && any[1].item<int64_t>() == 0};
 }
 
 void Trainer::show_samples() const {

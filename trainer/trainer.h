@@ -1,6 +1,7 @@
 // Full-parameter fine-tuning of one model on one corpus, on a dp × tp mesh.
 #pragma once
 
+#include <chrono>
 #include <future>
 #include <memory>
 #include <optional>
@@ -13,6 +14,7 @@
 #include "data/read_ahead.h"
 #include "dist/mesh.h"
 #include "trainer/checkpoint.h"
+#include "trainer/checkpoint_writer.h"
 #include "trainer/gradients.h"
 #include "trainer/metrics.h"
 #include "trainer/model/causal_lm.h"
@@ -41,9 +43,9 @@ class Trainer {
   // random ones. Throws BadInput or Failure where they cannot be read.
   std::string read_weights();
 
-  // Collective; stop handlers (base/stop.h) are the caller's. Takes the run folder, resumes from its newest checkpoint
-  // if there is one, trains to the end or to a request to stop (SIGTERM, SIGUSR1, SIGINT, or a file STOP in the run
-  // folder: saved, then kStopped).
+  // Collective; stop handlers (base/stop.h) are the caller's. Takes the run folder, resumes from its newest whole
+  // checkpoint if there is one, trains to the end or to a request to stop (SIGTERM, SIGUSR1, SIGINT, or a file STOP in
+  // the run folder: saved, then kStopped).
   ExitStatus run();
 
  private:
@@ -58,8 +60,18 @@ class Trainer {
   double communication_seconds() const;  // so far
   bool shards_gradients() const { return config_.optimizer.zero == ZeroStage::kGradients && mesh_.dp->size() > 1; }
   std::vector<Batch> load_batches(int64_t step) const;  // on the thread of rows_
-  void save(int64_t step);
-  bool should_stop();  // collective: all ranks agree
+  // Collective: whether the step is saved, or being saved in the background. The last save of this run must not fail;
+  // any other is done without, with a warning.
+  bool save(int64_t step, bool is_last);
+  void begin_save(int64_t step, bool in_background);  // throws NotSaved
+  bool finish_save(bool is_last);                     // waits for the save under way, if there is one
+  void not_saved(int64_t step, bool is_last, const NotSaved& reason) const;
+  // Collective, at the end of a step: what all ranks agree on.
+  struct StepEnd {
+    bool stop;     // a rank was asked to
+    bool written;  // there is a save under way, and every rank has written its part
+  };
+  StepEnd agree();
   void show_samples() const;
 
   RunConfig config_;
@@ -72,6 +84,16 @@ class Trainer {
   std::unique_ptr<Gradients> gradients_;
   std::unique_ptr<ZeroAdamW> optimizer_;
   std::unique_ptr<ReadAhead<std::vector<Batch>>> rows_;  // of each step, read while the one before is trained on
+  struct Save {
+    Save(int64_t of_step, std::filesystem::path folder, bool in_background,
+         std::chrono::steady_clock::time_point begun_at)
+        : step(of_step), writer(std::move(folder), in_background), start(begun_at) {}
+    int64_t step;
+    CheckpointWriter writer;
+    std::chrono::steady_clock::time_point start;
+    double stopped = 0;  // seconds that training has stopped for it so far
+  };
+  std::optional<Save> save_;  // under way
   // On rank 0, while it runs:
   std::future<std::string> weights_hash_;  // of the weights that it starts from, made while they are loaded
   std::jthread hashing_;

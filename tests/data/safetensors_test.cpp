@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/error.h"
+#include "base/sha256.h"
 #include "tests/temporary_folder.h"
 
 namespace spt {
@@ -32,7 +33,7 @@ class Safetensors : public testing::Test {
     for (const auto& [key, tensor] : tensors) entries.push_back({key, tensor.scalar_type(), tensor.sizes().vec()});
     SafetensorsWriter writer(folder_ / name, entries, {{"format", "pt"}});
     for (const auto& [key, tensor] : tensors) writer.write(tensor);
-    writer.commit();
+    EXPECT_EQ(writer.commit(), sha256_file(folder_ / name));
     return folder_ / name;
   }
   static std::string error_of(const std::function<void()>& body) {

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import resource
 import shutil
+import socket
 import subprocess
 import tempfile
 import unittest
@@ -69,6 +71,8 @@ class BadRunFolder(Case):
         self.assertIn("starts at step 1", self.spt(*check, "--check"))
 
     def checkpoint_refused(self, says, ranks=(1, 2)):
+        """With no older one: resume_test has what happens where there is."""
+        shutil.rmtree(self.run_copy / "checkpoints/step-000001", ignore_errors=True)
         self.training_refused("model.init=random", path=self.architecture, run=self.run_copy, says=says, check=False, ranks=ranks)
 
     def test_a_checkpoint_with_a_missing_file_is_refused_with_its_name(self):
@@ -142,7 +146,7 @@ class BadRunFolder(Case):
 
 
 class Failures(Case):
-    """What is not the user's fault: exit status 2, and what was saved stays."""
+    """What is not the user's fault: a save that fails is done without, the last one's is exit status 2, and what was saved stays."""
 
     def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoints(self):
         for ranks in (1, 2):
@@ -150,7 +154,7 @@ class Failures(Case):
                 run = self.folder / f"run-{ranks}"
                 arguments = self.training(run, "model.init=random", "train.steps=20", "optimizer.lr=1e37", path=self.architecture)
                 self.refused(*arguments, says=["step 2: loss nan", "not finite", "another run.dir and an optimizer.lr below 1e+37"], status=2, ranks=ranks)
-                self.checkpoints_are_whole(run)
+                self.assertEqual(self.checkpoints_are_whole(run), [1])
                 rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
                 self.assertTrue(all(row["loss"] is not None for row in rows))
 
@@ -167,7 +171,7 @@ class Failures(Case):
         return sorted(steps)
 
     @unittest.skipIf(os.geteuid() != 0, "a small file system is mounted, which only root can")
-    def test_a_full_disk_ends_the_run_and_it_goes_on_when_there_is_room(self):
+    def test_a_full_disk_ends_the_run_with_its_last_save_and_it_goes_on_when_there_is_room(self):
         for ranks in (1, 2):
             with self.subTest(ranks=ranks):
                 self.fill_and_go_on(ranks)
@@ -178,12 +182,23 @@ class Failures(Case):
         if mount.returncode != 0:
             self.skipTest(f"no file system can be mounted here: {mount.stderr.strip()}")
         try:
-            run = place / "run"
+            run = Path(tempfile.mkdtemp(dir=self.folder))
+            (run / "checkpoints").symlink_to(place)  # its metrics and log are elsewhere
             arguments = self.training(run, "model.init=random", "train.steps=12", "checkpoint.keep=12", path=self.architecture)
-            self.refused(*arguments, says=[place, "No space left on device"], status=2, ranks=ranks)
+            self.refused(*arguments, says=["step 12 is not saved: rank", run / "checkpoints", "No space left on device", "the newest whole checkpoint is"],
+                         status=2, ranks=ranks)
             whole = self.checkpoints_are_whole(run)
             self.assertTrue(1 <= len(whole) < 12, whole)
-            self.refused(*arguments, says=[place, "No space left on device"], status=2, ranks=ranks, unchanged=False)
+            self.assertEqual(whole, list(range(1, len(whole) + 1)))
+            log = (run / "log.txt").read_text()
+            warning = re.search(rf"warning step {len(whole) + 1} is not saved: (.*)", log)
+            self.assertRegex(warning[1], rf"^rank [01]@{socket.gethostname()}: ")
+            for part in (".partial/", "No space left on device",
+                         f"the newest whole checkpoint is {run / 'checkpoints'}/step-{len(whole):06}", "training goes on"):
+                self.assertIn(part, warning[1])
+            rows = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+            self.assertEqual(rows, list(range(1, 13)), "training went on")
+            self.refused(*arguments, says=["step 12 is not saved", "No space left on device"], status=2, ranks=ranks, unchanged=False)
             self.assertEqual(self.checkpoints_are_whole(run), whole)
             subprocess.run(["mount", "-o", "remount,size=32m", place], check=True)
             self.spt(*arguments, ranks=ranks)
@@ -199,7 +214,9 @@ class Failures(Case):
 
         run = self.folder / "run"
         arguments = self.training(run, "model.init=random", path=self.architecture)
-        self.refused(*arguments, says=[run / "checkpoints/step-000001.partial", "File too large"], status=2, preexec_fn=limit)
+        self.refused(*arguments, says=[run / "checkpoints/step-000002.partial", "File too large", "there is no checkpoint yet"], status=2,
+                     preexec_fn=limit)
+        self.assertIn("step 1 is not saved", (run / "log.txt").read_text())
         self.assertEqual(self.checkpoints_are_whole(run), [])
         self.spt(*arguments)
         self.assertEqual(self.checkpoints_are_whole(run), [1, 2])

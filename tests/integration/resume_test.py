@@ -7,6 +7,7 @@ import resource
 import shutil
 import signal
 import socket
+import subprocess
 import time
 import unittest
 
@@ -195,6 +196,108 @@ class KillTest(Training):
         self.go_through(ranks=2, tp=2, rounds=4, by_local_sh=True)
 
 
+# Every file takes a moment until it is on the disk.
+SLOW_DISK = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <unistd.h>
+int fsync(int file) {
+  usleep(150000);
+  return ((int (*)(int))dlsym(RTLD_NEXT, "fsync"))(file);
+}
+"""
+
+
+class BackgroundTest(Training):
+    def slow_disk(self):
+        """For the jobs that this test starts from here on."""
+        source, library = self.folder / "slow.c", self.folder / "slow.so"
+        source.write_text(SLOW_DISK)
+        if not shutil.which("cc") or subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=False).returncode != 0:
+            self.skipTest("no C compiler here, to make a disk slow by")
+        os.environ["LD_PRELOAD"] = str(library)
+        self.addCleanup(os.environ.pop, "LD_PRELOAD", None)
+
+    def test_what_is_saved_in_the_background_is_what_is_saved_while_training_waits(self):
+        self.slow_disk()
+        facts = {}
+        for background in "true", "false":
+            run = self.folder / background
+            self.spt(*self.arguments(run, 2, "checkpoint.every_steps=8", "checkpoint.keep=10", f"checkpoint.background={background}"), ranks=4)
+            self.assertEqual(checkpoints(run), [f"step-{step:06}" for step in (8, 16, 24, 32, 40)])
+            facts[background] = [json.loads((run / "checkpoints" / name / "progress.json").read_text()) for name in checkpoints(run)]
+            self.assert_same_bits(run, self.whole_run(4, 2))
+        self.assertEqual(facts["true"], facts["false"])
+
+    def test_a_run_stopped_during_a_save_ends_that_one_and_saves_where_it_is(self):
+        self.slow_disk()
+        run = self.folder / "run"
+        job = self.start_spt(*self.endless(run, "checkpoint.every_steps=10", "checkpoint.keep=9"), ranks=2)
+        wait_until(lambda: "step-000010.partial" in checkpoints(run) and count_rows(run) > 12, "training goes on beside a save")
+        self.assertNotIn("step-000010", checkpoints(run))
+        os.kill(job.process.pid, signal.SIGUSR1)
+        self.assertEqual(job.finish(60), STOPPED, job.output)
+        rows = count_rows(run)
+        self.assertEqual(checkpoints(run)[0], "step-000010")
+        self.assertEqual(checkpoints(run)[-1], f"step-{rows:06}")
+        self.assert_nothing_half_done(run)
+
+    def test_a_run_killed_during_a_save_goes_on_from_the_one_before_with_the_same_bits(self):
+        self.slow_disk()
+        run = self.folder / "run"
+        job = self.start_spt(*self.arguments(run, 1, "checkpoint.every_steps=10"), ranks=2)
+        wait_until(lambda: "step-000020.partial" in checkpoints(run) and count_rows(run) > 21, "training goes on beside a save")
+        job.kill()
+        self.assertEqual(checkpoints(run), ["step-000010", "step-000020.partial"])
+        os.environ.pop("LD_PRELOAD")
+        self.assertIn("resuming after step 10 of", self.spt(*self.arguments(run, 1), ranks=2))
+        self.assert_nothing_half_done(run)
+        self.assert_same_bits(run, self.whole_run(2, 1))
+
+    def test_a_disk_slower_than_saves_are_asked_for_is_waited_for(self):
+        self.slow_disk()
+        run = self.folder / "run"
+        job = self.start_spt(*self.endless(run, "checkpoint.every_steps=1"))
+        found = wait_until(lambda: re.search(r"step 2 waited (\S+) s until the checkpoint of step 1 was written", job.output), "the second save")
+        self.assertGreater(float(found[1]), 0.2)
+        stopped = wait_until(lambda: re.search(r"saved \S+/step-000001 in (\S+) s \(training stopped for (\S+) s\)", job.output), "its message")
+        self.assertGreaterEqual(float(stopped[1]) + 0.1, float(stopped[2]))
+        self.assertGreater(float(stopped[2]), 0.2)
+
+    def test_a_folder_that_vanishes_during_a_save_is_named_and_made_again(self):
+        self.slow_disk()
+        run = self.folder / "run"
+        job = self.start_spt(*self.endless(run, "checkpoint.every_steps=10"))
+        wait_until(lambda: "step-000010.partial" in checkpoints(run), "a save")
+        (run / "checkpoints").rename(run / "elsewhere")
+        found = wait_until(lambda: re.search(r"warning step 10 is not saved: (.*)", job.output), "it fails")
+        for part in (f"{run}/checkpoints/step-000010.partial", "No such file or directory", "there is no checkpoint yet", "training goes on"):
+            self.assertIn(part, found[1])
+        wait_until(lambda: [name for name in checkpoints(run) if re.fullmatch(r"step-\d+", name)], "the next save")
+
+    def test_a_bad_newest_checkpoint_is_named_and_the_one_before_it_used(self):
+        whole = self.whole_run(2, 1)
+        for fault in "changed", "missing", "torn":
+            with self.subTest(fault):
+                run = self.folder / fault
+                shutil.copytree(whole, run)
+                newest = run / "checkpoints" / f"step-{STEPS:06}"
+                path = newest / {"changed": "hf/model.safetensors", "missing": "optimizer/dp-0001-tp-0000.safetensors", "torn": "progress.json"}[fault]
+                data = path.read_bytes()
+                if fault == "missing":
+                    path.unlink()
+                else:
+                    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]) if fault == "changed" else data[:len(data) // 2])
+                output = self.spt(*self.arguments(run, 1), ranks=2)
+                warning = re.search(r"warning (.*)", output)[1]
+                self.assertIn(str(path), warning)
+                self.assertIn(f"training goes back to step-{30:06}; the bad checkpoint is now {newest}.bad", warning)
+                self.assertIn(f"resuming after step 30 of {STEPS}", output)
+                self.assertEqual(checkpoints(run), ["step-000030", f"step-{STEPS:06}", f"step-{STEPS:06}.bad"])
+                shutil.rmtree(f"{newest}.bad")
+                self.assert_same_bits(run, whole)
+
+
 class FoldersTest(Training):
     def test_a_finished_run_started_again_is_done_and_changes_nothing(self):
         run = self.whole_run(2, 1)
@@ -299,12 +402,37 @@ class FailureTest(Training):
         return status
 
     def test_an_exception_on_one_rank_ends_all_with_one_message(self):
-        job = self.started(self.folder / "run", "checkpoint.every_steps=5", "checkpoint.keep=1")
-        # From here on this rank can open no file: its part of the next checkpoint fails.
-        resource.prlimit(job.pid_of_rank(1), resource.RLIMIT_NOFILE, (3, 3))
+        run = self.folder / "run"
+        job = self.started(run)
+        (run / "run.lock").unlink()
         self.assertEqual(self.assert_ended(job, seconds=5), FAILURE, job.output)
-        self.assert_one_message(job.output, f"rank 1@{socket.gethostname()}: ")
+        self.assert_one_message(job.output, f"rank 0@{socket.gethostname()}: ", "the lock is gone")
         self.assertNotIn("TORCH_", job.output)
+
+    def test_a_save_that_fails_on_one_rank_is_done_without_and_tried_again(self):
+        run = self.folder / "run"
+        job = self.started(run, "checkpoint.every_steps=5")
+        pid = job.pid_of_rank(1)
+        most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, most[1]))  # this rank can open no file
+        found = wait_until(lambda: re.search(r"warning step (\d+) is not saved: (.*)", job.output), "a save fails")
+        for part in (f"rank 1@{socket.gethostname()}: ", f"step-{int(found[1]):06}.partial/optimizer/dp-0001-tp-0000.safetensors", "Too many open files",
+                     "training goes on"):
+            self.assertIn(part, found[2])
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, most)
+        wait_until(lambda: f"saved {run}/checkpoints/step-" in job.output[job.output.rindex("is not saved"):], "a later save")
+        os.kill(job.process.pid, signal.SIGUSR1)
+        self.assertEqual(job.finish(20), STOPPED, job.output)
+        self.assert_nothing_half_done(run)
+
+    def test_a_last_save_that_fails_on_one_rank_ends_all_with_one_message(self):
+        run = self.folder / "run"
+        job = self.started(run, "checkpoint.every_steps=1000000")
+        resource.prlimit(job.pid_of_rank(1), resource.RLIMIT_NOFILE, (3, 3))
+        os.kill(job.process.pid, signal.SIGUSR1)
+        self.assertEqual(self.assert_ended(job, seconds=10), FAILURE, job.output)
+        self.assert_one_message(job.output, "is not saved", f"rank 1@{socket.gethostname()}: ", "Too many open files", "there is no checkpoint yet")
+        self.assertEqual(checkpoints(run), [])
 
     def test_a_killed_rank_ends_all(self):
         job = self.started(self.folder / "run")

@@ -2,6 +2,7 @@
 
 #include <fstream>
 
+#include <ATen/core/grad_mode.h>
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 
@@ -31,8 +32,11 @@ class HfFolder : public testing::Test {
         template_(ChatTemplate::parse(text_of(kConfigs / "templates" / "spt.yaml"), "spt.yaml")) {}
 
   void save(at::ScalarType dtype = at::kFloat) const {
-    save_model_files(folder_.path(), read_model_files(kConfigs / "tiny_model", *tokenizer_), dtype, *tokenizer_,
-                     template_, {Arm::kRole, template_.text(), "abc", 40});
+    CheckpointWriter writer(folder_.path(), true);
+    save_model_files(writer, "", read_model_files(kConfigs / "tiny_model", *tokenizer_), dtype, *tokenizer_, template_,
+                     {Arm::kRole, template_.text(), "abc", 40});
+    writer.start();
+    EXPECT_EQ(writer.written().failure, "");
   }
   std::string refusal(const json& patch) const {
     save();
@@ -96,7 +100,12 @@ TEST(SaveWeights, OfAnyTp_AreTheBitsThatWereLoaded) {
     CausalLm model(config, mesh.place.tp_rank, mesh.tp->size());
     model.allocate(*mesh.tp, {.parameters = {.dtype = dtype}});
     load_pretrained(model, golden_folder(name));
-    save_weights(folder.path(), model, *mesh.tp, file_bytes);
+    CheckpointWriter writer(folder.path(), dtype == at::kFloat);
+    save_weights(writer, "", model, *mesh.tp, file_bytes);
+    const at::NoGradGuard no_grad;
+    model.parameters().values().zero_();
+    writer.start();
+    EXPECT_EQ(writer.written().failure, "");
     job().host_world().barrier();
     const SafetensorsReader saved(folder.path()), source(golden_folder(name));
     EXPECT_EQ(std::filesystem::exists(folder / "model.safetensors.index.json"), file_bytes != kWeightFileBytes);

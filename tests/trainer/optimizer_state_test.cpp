@@ -77,10 +77,28 @@ struct Replica {
     return all;
   }
 
+  int64_t owned() const { return model.parameters().values().numel() / mesh.dp->size(); }
+
   Mesh mesh;
   CausalLm model;
   std::unique_ptr<ZeroAdamW> optimizer;
 };
+
+void save(const SharedFolder& folder, const Replica& replica, bool in_background) {
+  CheckpointWriter writer(folder.path(), in_background);
+  save_optimizer_state(writer, "", replica.model.parameters(), *replica.optimizer, replica.mesh.place.dp_rank,
+                       replica.mesh.place.tp_rank);
+  writer.start();
+  const WrittenFiles& written = writer.written();
+  EXPECT_EQ(written.failure, "");
+  for (const auto& [name, facts] : written.facts.items())
+    EXPECT_NEAR(
+        static_cast<double>(facts["size"].get<int64_t>()),
+        static_cast<double>(saved_state_bytes(replica.owned(), replica.model.parameters().values().scalar_type())),
+        20'000)
+        << "a header, padding, and what another tp rank stores";
+  job().host_world().barrier();
+}
 
 class OptimizerState : public testing::TestWithParam<at::ScalarType> {
  protected:
@@ -100,9 +118,7 @@ TEST_P(OptimizerState, SavedOnOneLayout_LoadsOnEveryOther) {
       saved.set(AdamWState::kMaster, -1);
       saved.set(AdamWState::kFirstMoment, 0.5);
       saved.set(AdamWState::kSecondMoment, 2);
-      save_optimizer_state(folder.path(), saved.model.parameters(), *saved.optimizer, saved.mesh.place.dp_rank,
-                           saved.mesh.place.tp_rank);
-      job().host_world().barrier();
+      save(folder, saved, there % 2 == 0);
     }
     for (const int here : possible_tp()) {
       Replica loaded(here, GetParam());
@@ -124,8 +140,7 @@ INSTANTIATE_TEST_SUITE_P(Dtype, OptimizerState, testing::Values(at::kFloat, at::
 TEST(OptimizerStateFiles, AMissingFile_IsRefusedWithTheTensorThatLacks) {
   const SharedFolder folder;
   Replica replica(1, at::kFloat);
-  save_optimizer_state(folder.path(), replica.model.parameters(), *replica.optimizer, replica.mesh.place.dp_rank, 0);
-  job().host_world().barrier();
+  save(folder, replica, false);
   if (job().rank() == 0) std::filesystem::remove(folder / "dp-0000-tp-0000.safetensors");
   job().host_world().barrier();
   const std::string message = bad_input_of([&] {
@@ -140,8 +155,7 @@ TEST(OptimizerStateFiles, OfTheSameLayout_ARankReadsItsOwn) {
   const SharedFolder folder;
   Replica replica(1, at::kFloat);
   const int dp_rank = replica.mesh.place.dp_rank;
-  save_optimizer_state(folder.path(), replica.model.parameters(), *replica.optimizer, dp_rank, 0);
-  job().host_world().barrier();
+  save(folder, replica, false);
   if (job().rank() == 0) std::ofstream(folder / "dp-9999-tp-0000.safetensors") << "not one";
   job().host_world().barrier();
   EXPECT_NO_THROW(load_optimizer_state(folder.path(), replica.model.parameters(), *replica.optimizer, dp_rank, 0));
@@ -151,8 +165,7 @@ TEST(OptimizerStateFiles, OfTheSameLayout_ARankReadsItsOwn) {
 TEST(OptimizerStateFiles, AnotherModelsState_IsRefused) {
   const SharedFolder folder;
   Replica replica(1, at::kFloat);
-  save_optimizer_state(folder.path(), replica.model.parameters(), *replica.optimizer, replica.mesh.place.dp_rank, 0);
-  job().host_world().barrier();
+  save(folder, replica, false);
   CausalLm smaller(
       [] {
         ModelConfig config = load_model_config(golden_folder("mistral"));

@@ -65,6 +65,40 @@ TEST_F(Llama2, MemoryIsThatOfItsParts) {
   EXPECT_EQ(plan.optimizer_bytes, 12 * plan.parameters);
 }
 
+TEST_F(Llama2, CopiesOfACheckpointAreCountedWhereTheyAreMade) {
+  const auto copies = [&](DeviceKind device, int ranks, const std::vector<std::string>& overrides) {
+    Machine host = machine("h100-80");
+    host.device = device;
+    std::vector<std::string> all{"model.path=" + folder_.path().string()};
+    all.insert(all.end(), overrides.begin(), overrides.end());
+    const RunConfig config = load_run_config(std::filesystem::path(SPT_SOURCE_DIR) / "configs/llama2_7b_spt.yaml", all);
+    const PlannedMemory memory = Planner(config, ranks, host, AssumedCorpus{1030, 2048}).plan().memory;
+    const std::map<std::string, int64_t> parts(memory.parts.begin(), memory.parts.end());
+    return static_cast<double>(device == DeviceKind::kCpu ? parts.at("copies of a checkpoint") : memory.on_host) /
+           6'738'415'616;
+  };
+  // Bytes a parameter: weights, two moments, and the master where it is not the weights.
+  EXPECT_NEAR(copies(DeviceKind::kCpu, 1, {"model.dtype=fp32"}), 4 + 8, 1e-3);
+  EXPECT_NEAR(copies(DeviceKind::kCpu, 8, {}), 2 + 12.0 / 8, 1e-3);
+  EXPECT_NEAR(copies(DeviceKind::kGpu, 8, {}), 2 + 12.0 / 8, 1e-3);
+  EXPECT_EQ(copies(DeviceKind::kCpu, 1, {"checkpoint.background=false"}), 0);
+  EXPECT_EQ(copies(DeviceKind::kCpu, 1, {"train.epochs=1"}), 0) << "the only checkpoint is the last";
+}
+
+TEST_F(Llama2, WhereCopiesOfACheckpointDoNotFit_TheFirstProposalIsToMakeNone) {
+  Machine host = machine("h100-80");
+  host.device = DeviceKind::kCpu;
+  RunConfig config = load_run_config(std::filesystem::path(SPT_SOURCE_DIR) / "configs/llama2_7b_spt.yaml",
+                                     {"model.path=" + folder_.path().string()});
+  config.checkpoint.background = false;
+  const int64_t without = Planner(config, 1, host, AssumedCorpus{1030, 2048}).plan().memory.total();
+  config.checkpoint.background = true;
+  host.memory_gb = host.reserved_gb + 1e-9 * static_cast<double>(without) + 1;
+  const std::vector<Proposal> proposals = Planner(config, 1, host, AssumedCorpus{1030, 2048}).proposals();
+  ASSERT_EQ(proposals.size(), 1);
+  EXPECT_EQ(proposals[0].override, "checkpoint.background=false");
+}
+
 TEST_F(Llama2, ProposalsEndWhereItFits) {
   const Planner planned = planner("rtx4090-24", 8, {"model.recompute=none", "train.micro_batch_tokens=16384"});
   const std::vector<Proposal> proposals = planned.proposals();
