@@ -307,9 +307,9 @@ class InspectTest(JobTest):
         self.assertEqual((config["run.dir"], config["later.number"], config["later.word"]), ("12", 7, "seven"))
 
     def test_an_evaluation_shows_its_results_and_samples(self):
-        (self.folder / "t.yaml").write_text(f"name: held_out\nkind: perplexity\ndata: {{path: {self.corpus}}}\n")
+        (self.folder / "t.yaml").write_text(f"name: held_out\nkind: perplexity\ndata: {{path: {self.corpus.name}}}\n")
         out = self.folder / "eval"
-        self.spt("eval", "/dev/null", f"model.path={self.checkpoint}/hf", f"run.dir={out}", f"eval.tasks=[{self.folder}/t.yaml]", "eval.data.root=/")
+        self.spt("eval", "/dev/null", f"model.path={self.checkpoint}/hf", f"run.dir={out}", f"eval.tasks=[{self.folder}/t.yaml]", f"eval.data.root={self.corpus.parent}")
         found = self.inspect(out)
         results = json.loads((out / "results.json").read_text())
         self.assertEqual((found["kind"], found["tasks"], found["model"]), ("evaluation", results["tasks"], results["model"]))
