@@ -36,6 +36,20 @@ def wait_until(condition, what, seconds=60, pause=0.005):
         time.sleep(pause)
 
 
+def processes_with(mark):
+    """pid → environment of each living process that has the line `mark` (NAME=value) in its environment."""
+    found = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                words = Path("/proc", entry, "environ").read_bytes().decode(errors="replace").split("\0")
+            except OSError:
+                continue  # ended just now
+            if mark in words:
+                found[int(entry)] = dict(word.split("=", 1) for word in words if "=" in word)
+    return found
+
+
 class Job:
     """A job started from `command`, with all its processes; `options` are Popen's."""
 
@@ -60,16 +74,7 @@ class Job:
 
     def processes(self):
         """pid → environment of each living process of the job: mpirun, ranks, scripts."""
-        found = {}
-        for entry in os.listdir("/proc"):
-            if entry.isdigit():
-                try:
-                    words = Path("/proc", entry, "environ").read_bytes().decode(errors="replace").split("\0")
-                except OSError:
-                    continue  # ended just now
-                if self.mark in words:
-                    found[int(entry)] = dict(word.split("=", 1) for word in words if "=" in word)
-        return found
+        return processes_with(self.mark)
 
     def pid_of_rank(self, rank):
         def find():

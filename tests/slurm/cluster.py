@@ -13,6 +13,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from runs import processes_with
+
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol")
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE"}
@@ -148,16 +150,7 @@ class Cluster:
 
     def processes(self):
         """pid → environment of each living process of this cluster: daemons, batch scripts, ranks."""
-        mark, found = f"SLURM_CONF={self.folder}/slurm.conf", {}
-        for entry in os.listdir("/proc"):
-            if entry.isdigit():
-                try:
-                    words = Path("/proc", entry, "environ").read_bytes().decode(errors="replace").split("\0")
-                except OSError:
-                    continue  # ended just now
-                if mark in words:
-                    found[int(entry)] = dict(word.split("=", 1) for word in words if "=" in word)
-        return found
+        return processes_with(f"SLURM_CONF={self.folder}/slurm.conf")
 
     def power_off(self, node):
         """SIGKILL to everything on it."""
