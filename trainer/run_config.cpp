@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "data/config_file.h"
+#include "dist/watchdog.h"
 
 namespace spt {
 
@@ -95,6 +96,14 @@ RunConfig load_run_config(const std::filesystem::path& file, const std::vector<s
   RunConfig config = read_fields<RunConfig>(load_config_values(file, overrides));
   if (!config.train.epochs && !config.train.steps) config.train.epochs = 5;
   return config;
+}
+
+void watch_computing(const RunSection& run) {
+  watch_collectives(run.collective_timeout_s, "run.collective_timeout_s");
+}
+
+void watch_files(const RunSection& run) {
+  watch_collectives(run.io_timeout_s, "run.io_timeout_s");
 }
 
 CausalLm::Memory model_memory(const RunConfig& config, at::ScalarType dtype, int dp, bool overlap) {

@@ -156,6 +156,10 @@ RunConfig run_config_of(const std::map<std::string, std::string>& values, const 
 // Whether a resumed run may have another value: what says where and how fast it is done.
 bool may_change_on_resume(const std::string& key);
 
+// Gives the watchdog (dist/watchdog.h) the limit for what comes: training or measuring, or files read and written.
+void watch_computing(const RunSection& run);
+void watch_files(const RunSection& run);
+
 // A rank's memory of the model for training, on `dp` ranks that may communicate while they compute.
 CausalLm::Memory model_memory(const RunConfig& config, at::ScalarType dtype, int dp, bool overlap);
 

@@ -123,4 +123,20 @@ RunInputs load_run_inputs(const RunConfig& config, Runtime& runtime) {
           save_every(config, sampler)};
 }
 
+std::string describe_example(const Dataset& corpus, int64_t row, const Tokenizer& tokenizer) {
+  const std::vector<int64_t> rows{row};
+  const Batch batch = corpus.batch(rows);
+  std::string text;
+  bool inside = false;
+  for (int64_t i = 0; i < batch.ids.size(0); ++i) {
+    // The label of a position is the token after it.
+    const bool trained = i > 0 && batch.labels[i - 1].item<int64_t>() >= 0;
+    if (trained != inside) text += trained ? "⟦" : "⟧";
+    inside = trained;
+    text += tokenizer.piece(static_cast<int32_t>(batch.ids[i].item<int64_t>()));
+  }
+  return fmt::format("example {} ({} tokens; what is trained stands in ⟦ ⟧): {}{}", corpus.id(row), batch.ids.size(0),
+                     text, inside ? "⟧" : "");
+}
+
 }  // namespace spt

@@ -42,4 +42,7 @@ int64_t save_every(const RunConfig& config, const SamplerConfig& sampler);
 // vocabulary, more warm-up than steps.
 RunInputs load_run_inputs(const RunConfig& config, Runtime& runtime);
 
+// For the log: an example's id, its length, and its tokens with what is trained in ⟦ ⟧.
+std::string describe_example(const Dataset& corpus, int64_t row, const Tokenizer& tokenizer);
+
 }  // namespace spt

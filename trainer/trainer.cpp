@@ -11,7 +11,6 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
-#include "base/durable.h"
 #include "base/log.h"
 #include "base/stop.h"
 #include "data/safetensors.h"
@@ -118,7 +117,7 @@ std::string Trainer::summary() const {
 
 std::string Trainer::read_weights() {
   if (config_.model.init != Init::kPretrained) return "";
-  watch_files();
+  watch_files(config_.run);
   model_.allocate(*mesh_.tp, {.parameters = {.dtype = scalar_type(config_.model.dtype, runtime_.device())}});
   runtime_.host_world().barrier();
   const auto begin = Clock::now();
@@ -129,7 +128,7 @@ std::string Trainer::read_weights() {
 }
 
 ExitStatus Trainer::run() {
-  watch_files();
+  watch_files(config_.run);
   if (runtime_.rank() == 0) {
     lock_ = take_run_folder();
     log_to_file(config_.run.dir / "log.txt");
@@ -162,7 +161,7 @@ ExitStatus Trainer::run() {
   rows_ = std::make_unique<ReadAhead<std::vector<Batch>>>([this](int64_t step) { return load_batches(step); },
                                                           inputs_.total_steps);
   Console console(done, inputs_.total_steps, config_.run.log_every, runtime_.rank() == 0);
-  watch_computing();
+  watch_computing(config_.run);
   while (done < inputs_.total_steps) {
     watch_step(static_cast<long>(done + 1));
     MetricsRow row = step(done);
@@ -171,20 +170,21 @@ ExitStatus Trainer::run() {
     bool stop = end.stop;
     if (end.written) {
       console.pause();
-      finish_save(false);
+      saver_->finish(false);
     }
     const bool saves = stop || done == inputs_.total_steps || done % inputs_.save_every == 0;
     if (saves) optimizer_->finish_gathering();
     if (saves && inputs_.valid)
       row.valid_loss = held_out_loss(model_, *inputs_.valid, mesh_, config_.train.micro_batch_tokens);
-    record(row);
+    if (records_) records_->append(row);
     console.show(row);
     if (saves) {
       console.pause();
       if (row.valid_loss) spdlog::info("held-out loss after step {}: {:.4f}", done, *row.valid_loss);
-      const bool saved = save(done, stop || done == inputs_.total_steps);
+      if (lock_) lock_->require_held();
+      const bool saved = saver_->save(done, stop || done == inputs_.total_steps);
       if (saved && !stop) stop = agree().stop;  // asked for while saving: one save is enough
-      if (stop) finish_save(true);
+      if (stop) saver_->finish(true);
     }
     if (stop && done < inputs_.total_steps) {
       spdlog::info("stopped on request after step {} of {}; start the same command again to go on", done,
@@ -194,14 +194,6 @@ ExitStatus Trainer::run() {
     }
   }
   return ExitStatus::kDone;
-}
-
-void Trainer::watch_computing() const {
-  watch_collectives(config_.run.collective_timeout_s, "run.collective_timeout_s");
-}
-
-void Trainer::watch_files() const {
-  watch_collectives(config_.run.io_timeout_s, "run.io_timeout_s");
 }
 
 std::unique_ptr<RunLock> Trainer::take_run_folder() const {
@@ -235,6 +227,7 @@ void Trainer::load(std::optional<int64_t> checkpoint) {
     model_.on_bucket_complete([this](size_t bucket) { gradients_->bucket_complete(bucket); });
   optimizer_ = make_optimizer(model_.parameters(), config_.optimizer, mesh_);
   if (mesh_.overlap) model_.on_bucket_needed([this](size_t bucket) { optimizer_->finish_gathering(bucket); });
+  saver_.emplace(Saver::Run{config_, inputs_, runtime_, mesh_, checkpoints_, model_, *optimizer_});
   if (!checkpoint) {
     if (config_.model.init == Init::kRandom)
       init_random(model_, config_.run.seed);
@@ -252,31 +245,15 @@ void Trainer::load(std::optional<int64_t> checkpoint) {
 }
 
 void Trainer::open_records(int64_t done) {
-  const bool is_rank_0 = runtime_.rank() == 0;
   const nlohmann::json manifest = make_manifest(
       runtime_, config_,
       {inputs_.train->info().content_sha256, inputs_.valid ? inputs_.valid->info().content_sha256 : std::string(),
        weights_hash_.valid() ? weights_hash_.get() : std::string(), model_config_sha256(config_.model.path),
        inputs_.total_steps, command_line_});
-  if (!is_rank_0) return;
-  write_durable(config_.run.dir / "config.yaml", dump_fields(config_));
-  // Bytes of a path that are no UTF-8 become U+FFFD.
-  write_durable(config_.run.dir / "manifest.json",
-                manifest.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
-  metrics_.emplace(config_.run.dir / "metrics.jsonl", done);
-  events_.emplace(config_.run.dir / "tensorboard", done);
-  show_samples();
-}
-
-void Trainer::record(const MetricsRow& row) {
   if (runtime_.rank() != 0) return;
-  metrics_->append(row);
-  events_->add_scalar("loss", row.step, row.loss);
-  events_->add_scalar("grad_norm", row.step, row.grad_norm);
-  events_->add_scalar("lr", row.step, row.lr);
-  events_->add_scalar("tokens_per_second", row.step, row.tokens_per_second);
-  if (row.valid_loss) events_->add_scalar("valid_loss", row.step, *row.valid_loss);
-  events_->flush();
+  records_.emplace(config_, manifest, done);
+  for (int64_t row = 0; row < std::min<int64_t>(2, inputs_.train->size()); ++row)
+    spdlog::info("{}", describe_example(*inputs_.train, row, *inputs_.tokenizer));
 }
 
 MetricsRow Trainer::step(int64_t step) {
@@ -328,7 +305,7 @@ MetricsRow Trainer::step(int64_t step) {
   gradients_->clear();
   row.loss = loss.item<double>() * scale;
   if (!std::isfinite(row.loss) || !std::isfinite(row.grad_norm)) {
-    finish_save(false);
+    saver_->finish(false);
     throw Failure(fmt::format(
         "step {}: loss {} and gradient norm {} are not finite; checkpoints saved before it are unharmed; start "
         "with another run.dir and an optimizer.lr below {}",
@@ -362,104 +339,12 @@ std::vector<Batch> Trainer::load_batches(int64_t step) const {
   return batches;
 }
 
-bool Trainer::save(int64_t step, bool is_last) {
-  if (save_) {
-    const auto start = Clock::now();
-    const int64_t before = save_->step;
-    finish_save(false);
-    spdlog::info("step {} waited {:.1f} s until the checkpoint of step {} was written", step, seconds_since(start),
-                 before);
-  }
-  watch_files();
-  if (lock_) lock_->require_held();
-  const bool in_background = config_.checkpoint.background && !is_last;
-  bool saved = false;
-  try {
-    begin_save(step, in_background);
-    saved = in_background || finish_save(is_last);
-  } catch (const NotSaved& reason) {
-    not_saved(step, is_last, reason);
-  }
-  watch_computing();
-  return saved;
-}
-
-void Trainer::begin_save(int64_t step, bool in_background) {
-  const auto start = Clock::now();
-  if (!checkpoints_.begin(step)) return;  // it is there
-  Save& save = save_.emplace(step, checkpoints_.partial_path(step), in_background, start);
-  if (mesh_.place.dp_rank == 0) save_weights(save.writer, "hf/", model_, *mesh_.tp);
-  if (step < inputs_.total_steps || config_.checkpoint.final_optimizer)
-    save_optimizer_state(save.writer, "optimizer/", model_.parameters(), *optimizer_, mesh_.place.dp_rank,
-                         mesh_.place.tp_rank);
-  if (runtime_.rank() == 0)
-    save_model_files(save.writer, "hf/", inputs_.model_files, model_.parameters().values().scalar_type(),
-                     *inputs_.tokenizer, inputs_.chat_template,
-                     {inputs_.train->info().arm == "role" ? Arm::kRole : Arm::kPlain,
-                      inputs_.train->info().template_text, inputs_.train->info().content_sha256, step});
-  save.writer.start();
-  save.stopped = seconds_since(start);
-}
-
-bool Trainer::finish_save(bool is_last) {
-  if (!save_) return true;
-  watch_files();
-  const auto start = Clock::now();
-  const int64_t step = save_->step;
-  WrittenFiles written = save_->writer.written();
-  if (!written.failure.empty())
-    written.failure = fmt::format("rank {}@{}: {}", runtime_.rank(),
-                                  runtime_.hosts()[static_cast<size_t>(runtime_.rank())], written.failure);
-  bool saved = false;
-  try {
-    checkpoints_.commit(step, written);
-    saved = true;
-    checkpoints_.prune(config_.checkpoint.keep);
-    spdlog::info("saved {} in {:.1f} s (training stopped for {:.2f} s)", checkpoints_.path(step).string(),
-                 seconds_since(save_->start), save_->stopped + seconds_since(start));
-  } catch (const NotSaved& reason) {
-    not_saved(step, is_last, reason);
-  }
-  save_.reset();
-  watch_computing();
-  return saved;
-}
-
-void Trainer::not_saved(int64_t step, bool is_last, const NotSaved& reason) const {
-  const std::optional<int64_t> newest = checkpoints_.newest();
-  const std::string text =
-      fmt::format("step {} is not saved: {}; {}", step, reason.what(),
-                  newest ? fmt::format("the newest whole checkpoint is {}", checkpoints_.path(*newest).string())
-                         : "there is no checkpoint yet");
-  if (is_last) throw Failure(text + "; the same command goes on when the reason is gone");
-  if (runtime_.rank() == 0) spdlog::warn("{}; training goes on, the next save tries again", text);
-}
-
 Trainer::StepEnd Trainer::agree() {
   if (lock_) lock_->require_held();
   const bool asked = stop_requested() || (runtime_.rank() == 0 && stop_file_in(config_.run.dir));
-  const bool writes = save_ && !save_->writer.is_finished();
-  at::Tensor any = at::tensor({int64_t{asked}, int64_t{writes}}, at::kLong);
+  at::Tensor any = at::tensor({int64_t{asked}, int64_t{saver_->is_writing()}}, at::kLong);
   runtime_.host_world().all_reduce(any, Reduce::kMax);
-  return {any[0].item<int64_t>() != 0, save_ && any[1].item<int64_t>() == 0};
-}
-
-void Trainer::show_samples() const {
-  for (int64_t row = 0; row < std::min<int64_t>(2, inputs_.train->size()); ++row) {
-    const std::vector<int64_t> rows{row};
-    const Batch batch = inputs_.train->batch(rows);
-    std::string text;
-    bool inside = false;
-    for (int64_t i = 0; i < batch.ids.size(0); ++i) {
-      // The label of a position is the token after it.
-      const bool trained = i > 0 && batch.labels[i - 1].item<int64_t>() >= 0;
-      if (trained != inside) text += trained ? "⟦" : "⟧";
-      inside = trained;
-      text += inputs_.tokenizer->piece(static_cast<int32_t>(batch.ids[i].item<int64_t>()));
-    }
-    spdlog::info("example {} ({} tokens; what is trained stands in ⟦ ⟧): {}{}", inputs_.train->id(row),
-                 batch.ids.size(0), text, inside ? "⟧" : "");
-  }
+  return {any[0].item<int64_t>() != 0, saver_->is_under_way() && any[1].item<int64_t>() == 0};
 }
 
 }  // namespace spt

@@ -1,7 +1,6 @@
 // Full-parameter fine-tuning of one model on one corpus, on a dp × tp mesh.
 #pragma once
 
-#include <chrono>
 #include <future>
 #include <memory>
 #include <optional>
@@ -14,15 +13,14 @@
 #include "data/read_ahead.h"
 #include "dist/mesh.h"
 #include "trainer/checkpoint.h"
-#include "trainer/checkpoint_writer.h"
 #include "trainer/gradients.h"
-#include "trainer/metrics.h"
 #include "trainer/model/causal_lm.h"
 #include "trainer/optim/zero_adamw.h"
 #include "trainer/run_config.h"
 #include "trainer/run_inputs.h"
 #include "trainer/run_lock.h"
-#include "trainer/tensorboard.h"
+#include "trainer/run_records.h"
+#include "trainer/saver.h"
 
 namespace spt {
 
@@ -49,30 +47,20 @@ class Trainer {
   ExitStatus run();
 
  private:
-  void watch_computing() const;  // limits of collectives, for the watchdog
-  void watch_files() const;
   std::unique_ptr<RunLock> take_run_folder() const;
   void require_same_inputs(const std::filesystem::path& hf) const;
   void load(std::optional<int64_t> checkpoint);  // weights and optimizer: new ones, or those of this step
   void open_records(int64_t done);               // rank 0 writes the configuration, manifest, metrics, events
-  void record(const MetricsRow& row);
-  MetricsRow step(int64_t step);         // from 0
-  double communication_seconds() const;  // so far
+  MetricsRow step(int64_t step);                 // from 0
+  double communication_seconds() const;          // so far
   bool shards_gradients() const { return config_.optimizer.zero == ZeroStage::kGradients && mesh_.dp->size() > 1; }
   std::vector<Batch> load_batches(int64_t step) const;  // on the thread of rows_
-  // Collective: whether the step is saved, or being saved in the background. The last save of this run must not fail;
-  // any other is done without, with a warning.
-  bool save(int64_t step, bool is_last);
-  void begin_save(int64_t step, bool in_background);  // throws NotSaved
-  bool finish_save(bool is_last);                     // waits for the save under way, if there is one
-  void not_saved(int64_t step, bool is_last, const NotSaved& reason) const;
   // Collective, at the end of a step: what all ranks agree on.
   struct StepEnd {
     bool stop;     // a rank was asked to
     bool written;  // there is a save under way, and every rank has written its part
   };
   StepEnd agree();
-  void show_samples() const;
 
   RunConfig config_;
   Runtime& runtime_;
@@ -84,22 +72,12 @@ class Trainer {
   std::unique_ptr<Gradients> gradients_;
   std::unique_ptr<ZeroAdamW> optimizer_;
   std::unique_ptr<ReadAhead<std::vector<Batch>>> rows_;  // of each step, read while the one before is trained on
-  struct Save {
-    Save(int64_t of_step, std::filesystem::path folder, bool in_background,
-         std::chrono::steady_clock::time_point begun_at)
-        : step(of_step), writer(std::move(folder), in_background), start(begun_at) {}
-    int64_t step;
-    CheckpointWriter writer;
-    std::chrono::steady_clock::time_point start;
-    double stopped = 0;  // seconds that training has stopped for it so far
-  };
-  std::optional<Save> save_;  // under way
+  std::optional<Saver> saver_;
   // On rank 0, while it runs:
   std::future<std::string> weights_hash_;  // of the weights that it starts from, made while they are loaded
   std::jthread hashing_;
   std::unique_ptr<RunLock> lock_;
-  std::optional<MetricsWriter> metrics_;
-  std::optional<EventWriter> events_;
+  std::optional<RunRecords> records_;
 };
 
 }  // namespace spt
