@@ -1,7 +1,10 @@
 #include "data/sampler.h"
 
 #include <algorithm>
+#include <bit>
+#include <functional>
 #include <numeric>
+#include <queue>
 #include <utility>
 
 #include <fmt/format.h>
@@ -53,6 +56,34 @@ std::vector<int64_t> by_length(std::span<const int64_t> rows, std::span<const in
   return sorted;
 }
 
+// Rooms in the order in which they were opened, and the first with enough left: a tree whose nodes know the most that
+// is left below them.
+class Rooms {
+ public:
+  // REQUIRES: at least one is opened, at most `most`.
+  explicit Rooms(size_t most) : leaves_(std::bit_ceil(most)), left_(2 * leaves_, -1) {}
+
+  size_t size() const { return size_; }
+  void open(int64_t room) { set(size_++, room); }
+  // size() where there is none.
+  size_t first_with(int64_t needed) const {
+    if (left_[1] < needed) return size_;
+    size_t node = 1;
+    while (node < leaves_) node = left_[2 * node] >= needed ? 2 * node : 2 * node + 1;
+    return node - leaves_;
+  }
+  void take(size_t room, int64_t taken) { set(room, left_[leaves_ + room] - taken); }
+
+ private:
+  void set(size_t room, int64_t left) {
+    size_t node = leaves_ + room;
+    left_[node] = left;
+    while (node /= 2) left_[node] = std::max(left_[2 * node], left_[2 * node + 1]);
+  }
+  size_t leaves_, size_ = 0;
+  std::vector<int64_t> left_;  // node n has 2n and 2n + 1 below it; -1 where no room was opened
+};
+
 }  // namespace
 
 int64_t steps_per_epoch(const SamplerConfig& config) {
@@ -71,12 +102,15 @@ std::vector<int64_t> rows_for_step(int64_t step, const SamplerConfig& config) {
 
 std::vector<std::vector<int64_t>> deal_rows(std::span<const int64_t> rows, std::span<const int64_t> lengths,
                                             int dp_size) {
-  std::vector<int64_t> tokens(static_cast<size_t>(dp_size), 0);
-  std::vector<std::vector<int64_t>> dealt(tokens.size());
+  std::vector<std::vector<int64_t>> dealt(static_cast<size_t>(dp_size));
+  using Tokens = std::pair<int64_t, size_t>;                               // of a rank
+  std::priority_queue<Tokens, std::vector<Tokens>, std::greater<>> ranks;  // of equal ones the first
+  for (size_t rank = 0; rank < dealt.size(); ++rank) ranks.emplace(0, rank);
   for (const int64_t row : by_length(rows, lengths)) {
-    const auto least = std::min_element(tokens.begin(), tokens.end());
-    *least += lengths[static_cast<size_t>(row)];
-    dealt[static_cast<size_t>(least - tokens.begin())].push_back(row);
+    const auto [tokens, rank] = ranks.top();
+    ranks.pop();
+    ranks.emplace(tokens + lengths[static_cast<size_t>(row)], rank);
+    dealt[rank].push_back(row);
   }
   return dealt;
 }
@@ -93,17 +127,16 @@ std::vector<std::vector<int64_t>> micro_batches(std::span<const int64_t> rows, s
     for (const int64_t row : rows) batches.push_back({row});
     return batches;
   }
-  std::vector<int64_t> room;
+  Rooms rooms(std::max<size_t>(1, rows.size()));
   for (const int64_t row : by_length(rows, lengths)) {
     const int64_t length = lengths[static_cast<size_t>(row)];
-    const auto fitting = std::find_if(room.begin(), room.end(), [length](int64_t left) { return left >= length; });
-    if (fitting == room.end()) {
-      batches.push_back({row});
-      room.push_back(max_tokens - length);
-    } else {
-      batches[static_cast<size_t>(fitting - room.begin())].push_back(row);
-      *fitting -= length;
+    const size_t fitting = rooms.first_with(length);
+    if (fitting == rooms.size()) {
+      batches.emplace_back();
+      rooms.open(max_tokens);
     }
+    batches[fitting].push_back(row);
+    rooms.take(fitting, length);
   }
   return batches;
 }

@@ -1,6 +1,7 @@
 // A device and its place in a cluster: what a plan reckons with.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,8 +32,10 @@ struct Machine {
   double link_us = 0;       // latency
   double network_gb_s = 0;  // of a device between nodes, one way
   double network_us = 0;
-  double host_link_gb_s = 0;    // between a device and its host, one way
-  double host_memory_gb_s = 0;  // of the host's memory, a device's share
+  double host_link_gb_s = 0;             // between a device and its host, one way
+  double host_memory_gb_s = 0;           // of the host's memory, a device's share
+  std::optional<double> host_memory_gb;  // as much of it
+  int threads = 1;                       // of a rank on a CPU
 
   bool is_cpu() const { return device == DeviceKind::kCpu; }
 
@@ -53,6 +56,8 @@ struct Machine {
     f("network_us", network_us, "latency of a message between nodes");
     f("host_link_gb_s", host_link_gb_s, "bandwidth between a device and its host, one way");
     f("host_memory_gb_s", host_memory_gb_s, "bandwidth of the host's memory, a device's share");
+    f("host_memory_gb", host_memory_gb, "the host's memory, a device's share; without it nothing is compared with it");
+    f("threads", threads, "of a rank on a CPU");
   }
   void validate(std::vector<std::string>& errors) const;
 };
@@ -60,7 +65,8 @@ struct Machine {
 // configs/machines/NAME.yaml, or a file. Throws BadInput.
 Machine load_machine(const std::string& name_or_file);
 
-// This host's cores and memory shared by `ranks`, its products and memory timed for about a second.
+// This host's cores and memory shared by `ranks`, its products and memory timed for about a second. Warns where other
+// programs took cores meanwhile.
 Machine this_machine(int ranks);
 
 }  // namespace spt

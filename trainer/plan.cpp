@@ -95,14 +95,13 @@ double PlannedStep::total() const {
 }
 
 struct Planner::Run {
-  Run(RunConfig run_config, int ranks, const ModelConfig& model_config, const Machine& machine)
+  Run(RunConfig run_config, int ranks, const ModelConfig& model_config, const Machine& machine, bool overlaps)
       : config(std::move(run_config)),
         tp(config.mesh.tp),
         dp(ranks / tp),
         device(machine.is_cpu() ? at::kCPU : at::kCUDA),
         dtype(scalar_type(config.model.dtype, device)),
-        hosts(hosts_by_rank(ranks, machine)),
-        overlap(overlaps(hosts, mesh_places(hosts, config.mesh), config.mesh, device)),
+        overlap(overlaps),
         memory(model_memory(config, dtype, dp, overlap)),
         model(model_config, 0, tp),
         lengths(model.parameters().bucket_lengths(memory.parameters.multiple)),
@@ -113,7 +112,6 @@ struct Planner::Run {
   int tp, dp;
   at::Device device;
   at::ScalarType dtype;
-  std::vector<std::string> hosts;
   bool overlap;
   CausalLm::Memory memory;
   CausalLm model;
@@ -130,8 +128,7 @@ Planner::Planner(const RunConfig& config, int ranks, const Machine& machine, std
       assumed_(assumed),
       model_(load_model_config(config.model.path)) {
   if (ranks < 1 || ranks > kMostRanks) throw BadInput(fmt::format("--ranks is {}, must be 1 to {}", ranks, kMostRanks));
-  mesh_places(hosts_by_rank(ranks, machine), config.mesh);
-  check_tensor_parallel(model_, config.mesh.tp);
+  check_mesh(config);
   if (assumed_) {
     const auto limit = [](const char* option, int64_t value, int64_t most) {
       if (value < 1 || value > most) throw BadInput(fmt::format("{} is {}, must be 1 to {}", option, value, most));
@@ -157,15 +154,43 @@ Planner::Planner(const RunConfig& config, int ranks, const Machine& machine, std
 
 Planner::~Planner() = default;
 
+void Planner::check_mesh(const RunConfig& config) const {
+  check_tensor_parallel(model_, config.mesh.tp);
+  const auto [entry, is_new] = overlap_.try_emplace(config.mesh.tp, false);
+  if (!is_new) return;
+  const std::vector<std::string> hosts = hosts_by_rank(ranks_, machine_);
+  try {
+    entry->second = overlaps(hosts, mesh_places(hosts, config.mesh), config.mesh, device());
+  } catch (...) {
+    overlap_.erase(entry);
+    throw;
+  }
+}
+
+Planner::Run Planner::run_of(const RunConfig& config) const {
+  return {config, ranks_, model_, machine_, overlap_.at(config.mesh.tp)};
+}
+
+int64_t Planner::trained_tokens(int64_t row) const {
+  if (!corpus_) return lengths_[static_cast<size_t>(row)];
+  int64_t& trained = trained_.try_emplace(row, -1).first->second;
+  const std::vector<int64_t> one{row};
+  if (trained < 0) trained = corpus_->batch(one).trained_tokens();
+  return trained;
+}
+
 Planner::Pass Planner::pass_of(const std::vector<int64_t>& rows, const Run& run) const {
   Pass pass;
+  std::vector<int64_t> lengths;
   for (const int64_t row : rows) {
     const int64_t length = lengths_[static_cast<size_t>(row)];
+    lengths.push_back(length);
+    pass.shape.trained += trained_tokens(row);
     pass.shape.tokens += length;
     pass.shape.longest = std::max(pass.shape.longest, length);
     pass.pairs += attention_pairs(model_, run.dtype, run.device, length);
   }
-  pass.shape.trained = corpus_ ? corpus_->batch(rows).trained_tokens() : pass.shape.tokens;
+  pass.shape.attended_at_once = attended_at_once(std::move(lengths), machine_.threads);
   return pass;
 }
 
@@ -178,6 +203,7 @@ const Planner::Dealt& Planner::dealt(const Run& run) const {
   for (int64_t step = 0; step < steps; ++step) {
     auto& ranks = entry->second.emplace_back();
     for (const auto& mine : deal_rows(rows_for_step(step, sampler), lengths_, run.dp)) {
+      if (mine.empty()) continue;
       auto& passes = ranks.emplace_back();
       for (const auto& rows : micro_batches(mine, lengths_, micro_batch, config_.data.packing))
         passes.push_back(pass_of(rows, run));
@@ -203,7 +229,7 @@ std::vector<PassShape> Planner::largest(const Run& run) const {
       std::accumulate(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(batch), int64_t{0});
   const int64_t packed = config_.data.packing ? std::min(run.config.train.micro_batch_tokens, of_batch) : 0;
   const int64_t tokens = std::max(longest, packed);
-  shapes.push_back({tokens, tokens, longest});
+  shapes.push_back({tokens, tokens, longest, std::min(tokens, longest * machine_.threads)});
   return shapes;
 }
 
@@ -271,7 +297,7 @@ Planner::Work Planner::work_of(const Run& run) const {
         seconds += tp_seconds(run, pass.shape);
         work.tokens += static_cast<double>(pass.shape.tokens);
       }
-      work.mean += flops / static_cast<double>(ranks.size());
+      work.mean += flops / run.dp;
       most_flops = std::max(most_flops, flops);
       most_tp_seconds = std::max(most_tp_seconds, seconds);
       most_passes = std::max(most_passes, passes.size());
@@ -350,14 +376,16 @@ PlannedStep Planner::step_of(const Run& run) const {
 }
 
 Plan Planner::plan() const {
-  const Run run(config_, ranks_, model_, machine_);
+  const Run run = run_of(config_);
   Plan plan;
   plan.dp = run.dp;
   plan.tp = run.tp;
   plan.parameters = run.model.global_parameters();
   plan.memory = memory_of(run);
   plan.step = step_of(run);
+  plan.fits = fits(plan.memory);
   plan.steps = steps_;
+  plan.dealt_steps = static_cast<int64_t>(dealt(run).size());
   plan.weights_bytes = saved_weights_bytes(run.model, run.dtype);
   plan.optimizer_bytes = saved_state_bytes(plan.parameters, run.dtype);
   return plan;
@@ -367,47 +395,24 @@ int64_t Planner::memory_bytes() const {
   return static_cast<int64_t>((machine_.memory_gb - machine_.reserved_gb) * 1e9);
 }
 
-std::vector<Proposal> Planner::proposals() const {
-  RunConfig config = config_;
-  const auto bytes_of = [&](const RunConfig& of) { return memory_of(Run(of, ranks_, model_, machine_)).total(); };
-  int64_t bytes = bytes_of(config);
-  std::vector<Proposal> made;
-  const auto propose = [&](bool holds, const std::string& override, const std::function<void(RunConfig&)>& change) {
-    if (!holds || bytes <= memory_bytes()) return;
-    RunConfig next = config;
-    change(next);
-    const int64_t then = bytes_of(next);
-    if (then > bytes - bytes / 100) return;
-    config = next;
-    bytes = then;
-    made.push_back({override, then});
-  };
-  propose(config.checkpoint.background, "checkpoint.background=false",
-          [](RunConfig& next) { next.checkpoint.background = false; });
-  const bool has_dp = ranks_ > config.mesh.tp;
-  propose(has_dp && config.optimizer.zero == ZeroStage::kState, "optimizer.zero=2",
-          [](RunConfig& next) { next.optimizer.zero = ZeroStage::kGradients; });
-  propose(config.model.recompute != Recompute::kBlock, "model.recompute=block",
-          [](RunConfig& next) { next.model.recompute = Recompute::kBlock; });
-  for (int64_t tokens = config.train.micro_batch_tokens / 2; tokens >= 256; tokens /= 2)
-    propose(true, fmt::format("train.micro_batch_tokens={}", tokens),
-            [tokens](RunConfig& next) { next.train.micro_batch_tokens = tokens; });
-  propose(config.optimizer.offload == Offload::kNone && !machine_.is_cpu(), "optimizer.offload=cpu",
-          [](RunConfig& next) { next.optimizer.offload = Offload::kCpu; });
-  propose(config.optimizer.grad_dtype == GradDtype::kFp32, "optimizer.grad_dtype=bf16",
-          [](RunConfig& next) { next.optimizer.grad_dtype = GradDtype::kBf16; });
-  for (int tp = config.mesh.tp * 2; tp <= ranks_; tp *= 2) {
-    RunConfig with = config;
-    with.mesh.tp = tp;
-    try {
-      mesh_places(hosts_by_rank(ranks_, machine_), with.mesh);
-      check_tensor_parallel(model_, tp);
-    } catch (const BadInput&) {
-      break;  // neither can the next ones
-    }
-    propose(true, fmt::format("mesh.tp={}", tp), [tp](RunConfig& next) { next.mesh.tp = tp; });
-  }
-  return made;
+std::optional<int64_t> Planner::host_memory_bytes() const {
+  if (!machine_.host_memory_gb) return std::nullopt;
+  return static_cast<int64_t>(*machine_.host_memory_gb * 1e9);
+}
+
+bool Planner::fits(const PlannedMemory& memory) const {
+  return memory.total() <= memory_bytes() && memory.on_host <= host_memory_bytes().value_or(memory.on_host);
+}
+
+Planner::Outcome Planner::outcome(const RunConfig& config) const {
+  const Run run = run_of(config);
+  const PlannedMemory memory = memory_of(run);
+  const bool is_possible = fits(memory);
+  return {is_possible, memory.total(), memory.on_host, is_possible ? step_of(run).total() : 0};
+}
+
+at::Device Planner::device() const {
+  return machine_.is_cpu() ? at::kCPU : at::kCUDA;
 }
 
 }  // namespace spt

@@ -8,10 +8,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -46,13 +48,16 @@ struct Plan {
   int64_t parameters = 0;
   PlannedMemory memory;
   PlannedStep step;
-  int64_t steps = 0;
+  bool fits = false;
+  int64_t steps = 0, dealt_steps = 0;              // of the run, and those whose mean `step` is
   int64_t weights_bytes = 0, optimizer_bytes = 0;  // of a checkpoint
 };
 
+// Another configuration, by what it changes.
 struct Proposal {
-  std::string override;  // key=value
-  int64_t bytes = 0;     // that a rank then takes, with the proposals before it
+  std::vector<std::string> overrides;  // key=value
+  int64_t bytes = 0, on_host = 0;      // of a rank
+  double seconds = 0;                  // of a step
 };
 
 class Planner {
@@ -62,10 +67,12 @@ class Planner {
   ~Planner();
 
   Plan plan() const;
-  // Where it does not fit: changes, each on top of those before it, from what costs little time to what costs much, as
-  // far as it takes to fit. Of a key the last one counts.
+  // The fastest configurations that fit, at most three, none of which only adds changes to another; where this one fits
+  // those that are faster by 3% and more. Of keys that say how it is computed, not what: optimizer.grad_dtype, which
+  // rounds, only where nothing fits without it.
   std::vector<Proposal> proposals() const;
-  int64_t memory_bytes() const;  // of a device, without what is reserved
+  int64_t memory_bytes() const;                      // of a device, without what is reserved
+  std::optional<int64_t> host_memory_bytes() const;  // a device's share, where the machine says it
 
  private:
   struct Pass {
@@ -75,6 +82,25 @@ class Planner {
   using Dealt = std::vector<std::vector<std::vector<Pass>>>;  // by step and dp rank
   struct Run;                                                 // a configuration on this machine
 
+  void check_mesh(const RunConfig& config) const;  // throws BadInput
+  Run run_of(const RunConfig& config) const;       // REQUIRES: check_mesh
+  at::Device device() const;
+  bool fits(const PlannedMemory& memory) const;
+  struct Outcome {
+    bool fits;
+    int64_t bytes, on_host;
+    double seconds;  // of a step, where it fits
+  };
+  Outcome outcome(const RunConfig& config) const;
+  // Faster first, from `config` with these keys' values tried in all combinations.
+  struct Choice {
+    std::string override;  // "": as it is
+    std::function<void(RunConfig&)> change;
+  };
+  using Choices = std::vector<std::vector<Choice>>;  // by key
+  Choices choices() const;
+  std::vector<Proposal> search(const Choices& choices, double below_seconds) const;
+  int64_t trained_tokens(int64_t row) const;
   const Dealt& dealt(const Run& run) const;
   Pass pass_of(const std::vector<int64_t>& rows, const Run& run) const;
   std::vector<PassShape> largest(const Run& run) const;
@@ -106,7 +132,10 @@ class Planner {
   std::vector<int64_t> lengths_;
   int64_t steps_ = 0;  // of the whole run
   int64_t save_every_ = 0;
+  // What was found so far.
   mutable std::map<std::pair<int, int64_t>, Dealt> dealt_;  // by dp and micro-batch
+  mutable std::map<int, bool> overlap_;                     // by tp
+  mutable std::unordered_map<int64_t, int64_t> trained_;    // tokens, by row
 };
 
 }  // namespace spt

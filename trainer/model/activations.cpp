@@ -1,7 +1,10 @@
 #include "trainer/model/activations.h"
 
 #include <algorithm>
+#include <functional>
+#include <numeric>
 
+#include "trainer/model/attention.h"
 #include "trainer/model/cross_entropy.h"
 #include "trainer/model/kernels/factor.h"
 
@@ -25,28 +28,79 @@ int64_t size_of(at::ScalarType dtype) {
   return static_cast<int64_t>(c10::elementSize(dtype));
 }
 
-// The largest of what the MLP's backward pass holds beside what the forward pass kept, at its three steps.
-int64_t mlp_backward_bytes(const Widths& width, int64_t tokens, int64_t rows, bool widens,
-                           const Parameters::Memory& memory, at::Device device) {
-  const int64_t size = size_of(memory.dtype), product = widens ? kFp32 : size, copy = widens ? kFp32 : 0;
-  const int64_t hidden = tokens * width.hidden, mlp = tokens * width.mlp, weight = width.hidden * width.mlp;
-  const int64_t from_outside = size * rows * width.hidden;
-  const int64_t gathered = rows < tokens ? size * hidden : 0;
-  const auto added = [&](int64_t elements) {
-    return added_product_bytes(elements, widens ? at::kFloat : memory.dtype, *memory.grad_dtype, device);
-  };
-  // A product's input gradient, in its own dtype and in the activations'.
-  const auto made = [&](int64_t elements) { return product * elements + (widens ? size * elements : 0); };
-  const int64_t down =
-      from_outside + gathered + copy * hidden + std::max(copy * mlp + added(weight), copy * weight + made(mlp));
-  const int64_t gate = from_outside + size * 2 * mlp;
-  // swiglu's output and input are gone.
-  const int64_t gate_up = from_outside - size * mlp + copy * 2 * mlp +
-                          std::max(copy * hidden + added(2 * weight), copy * 2 * weight + made(hidden));
-  return std::max({down, gate, gate_up});
-}
+// What the backward pass of a block takes beside what the forward pass kept of all blocks, and gives back of it on its
+// way: the largest at its steps, from the block's output to its input.
+class BlockBackward {
+ public:
+  BlockBackward(const Widths& width, const PassShape& pass, int64_t rows, const CausalLm::Memory& memory,
+                at::Device device)
+      : width_(width),
+        pass_(pass),
+        memory_(memory.parameters),
+        device_(device),
+        widens_(multiplies_in_fp32(memory.parameters.dtype, device)),
+        size_(size_of(memory.parameters.dtype)),
+        gradient_(size_ * rows * width.hidden),
+        gathered_(rows < pass.tokens ? size_ * pass.tokens * width.hidden : 0) {}
+
+  int64_t mlp() const {
+    const int64_t mlp = size_ * pass_.tokens * width_.mlp;
+    const int64_t down = gathered_ + product(width_.mlp, width_.hidden);
+    const int64_t swiglu = 2 * mlp;
+    const int64_t gate_up = -mlp + product(width_.hidden, 2 * width_.mlp);  // swiglu's input and output are gone
+    return gradient_ + std::max({down, swiglu, gate_up});
+  }
+  // After the MLP: the gradient past it waits for the norm.
+  int64_t mixer() const {
+    const int64_t out = gathered_ + product(width_.attention, width_.hidden);
+    const int64_t attention = size_ * pass_.tokens * (width_.attention + width_.qkv) + examples();
+    const int64_t qkv = -size_ * pass_.tokens * width_.attention + product(width_.hidden, width_.qkv);
+    return gradient_ + std::max({out, attention, qkv});
+  }
+
+ private:
+  // Of x [T, in] · W [in, out], without the output's gradient: the weight's gradient, then the input's, in the
+  // product's dtype and in the activations'.
+  int64_t product(int64_t in, int64_t out) const {
+    const int64_t copy = widens_ ? kFp32 : 0, weight = in * out;
+    const int64_t added =
+        added_product_bytes(weight, widens_ ? at::kFloat : memory_.dtype, *memory_.grad_dtype, device_);
+    return copy * pass_.tokens * out +
+           std::max(copy * pass_.tokens * in + added, copy * weight + (copy + size_) * pass_.tokens * in);
+  }
+  // Gradients of q, k and v by head, and what makes them.
+  int64_t examples() const {
+    const int64_t kv = (width_.qkv - width_.attention) / 2;
+    if (device_.is_cpu()) {
+      const int64_t copies = widens_ ? kFp32 * (3 * width_.attention + 2 * kv) : 0;
+      // ATen makes one of them twice.
+      const int64_t made = (widens_ ? kFp32 : size_) * 4 * width_.attention;
+      return pass_.attended_at_once * (copies + made);
+    }
+    // Without flash attention, which CUDA has for half precision only: scores, probabilities and their gradients.
+    if (memory_.dtype == at::kFloat) return 4 * kFp32 * width_.heads * pass_.longest * pass_.longest;
+    // Its sum of q's gradient is fp32.
+    const int64_t by_head = kv < width_.attention ? 2 * width_.attention : 0;
+    return pass_.tokens * (size_ * (width_.attention + 2 * kv + by_head) + kFp32 * (width_.attention + width_.heads));
+  }
+
+  const Widths& width_;
+  const PassShape& pass_;
+  const Parameters::Memory& memory_;
+  at::Device device_;
+  bool widens_;
+  int64_t size_, gradient_, gathered_;
+};
 
 }  // namespace
+
+int64_t attended_at_once(std::vector<int64_t> lengths, int threads) {
+  const size_t examples =
+      takes_one_example_a_thread(static_cast<int64_t>(lengths.size()), threads) ? static_cast<size_t>(threads) : 1;
+  std::partial_sort(lengths.begin(), lengths.begin() + static_cast<std::ptrdiff_t>(examples), lengths.end(),
+                    std::greater<>());
+  return std::accumulate(lengths.begin(), lengths.begin() + static_cast<std::ptrdiff_t>(examples), int64_t{0});
+}
 
 ActivationBytes activation_bytes(const ModelConfig& model, int tp, at::Device device, const CausalLm::Memory& memory,
                                  const PassShape& pass) {
@@ -75,13 +129,14 @@ ActivationBytes activation_bytes(const ModelConfig& model, int tp, at::Device de
       break;
   }
   const bool widens = multiplies_in_fp32(dtype, device);
-  bytes.block = mlp_backward_bytes(width, tokens, rows, widens, memory.parameters, device);
-  if (memory.recompute == Recompute::kBlock) bytes.block += mixer + mixed + mlp + input;  // with its output
-  // Without flash attention, which CUDA has for half precision only: scores, probabilities and their gradients.
-  if (device.is_cuda() && dtype == at::kFloat) bytes.block += 4 * kFp32 * width.heads * pass.longest * pass.longest;
+  const BlockBackward backward(width, pass, rows, memory, device);
   // On the CPU a window is a mask: as attention multiplies, and where it hides.
-  if (device.is_cpu() && model.sliding_window && pass.longest > *model.sliding_window)
-    bytes.block += (size + 1 + (widens ? kFp32 : 0)) * pass.longest * pass.longest;
+  const bool has_mask = device.is_cpu() && model.sliding_window && pass.longest > *model.sliding_window;
+  const int64_t mask = has_mask ? (size + 1 + (widens ? kFp32 : 0)) * pass.longest * pass.longest : 0;
+  const int64_t again = memory.recompute == Recompute::kAttention ? mixer : 0;
+  const int64_t outer = memory.recompute == Recompute::kBlock ? input : 0;  // the gradient that the block was given
+  bytes.block = std::max(backward.mlp(), backward.mixer() + mask + again + outer - mlp);
+  if (memory.recompute == Recompute::kBlock) bytes.block += mixer + mixed + mlp + input;  // with its output
 
   // The final norm's input, what it makes of it, and the gradient of that.
   const int64_t asked = size * pass.trained * width.hidden;

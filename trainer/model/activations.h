@@ -10,8 +10,9 @@ namespace spt {
 // A micro-batch.
 struct PassShape {
   int64_t tokens = 0;
-  int64_t trained = 0;  // tokens that the loss asks for
-  int64_t longest = 0;  // tokens of its longest example
+  int64_t trained = 0;           // tokens that the loss asks for
+  int64_t longest = 0;           // tokens of its longest example
+  int64_t attended_at_once = 0;  // tokens of the examples that attention takes at once on a CPU
 };
 
 // Bytes on one rank of tp.
@@ -21,6 +22,9 @@ struct ActivationBytes {
   int64_t loss = 0;   // on top in the vocabulary product and the loss
   int64_t peak() const { return kept + (block > loss ? block : loss); }
 };
+
+// Tokens of the examples of a pass that attention takes at once with so many threads (PassShape).
+int64_t attended_at_once(std::vector<int64_t> lengths, int threads);
 
 // REQUIRES: memory.parameters.grad_dtype.
 ActivationBytes activation_bytes(const ModelConfig& model, int tp, at::Device device, const CausalLm::Memory& memory,

@@ -114,9 +114,8 @@ void for_examples(const std::vector<int64_t>& starts, bool one_thread, const F& 
   one_thread_each(examples, [&](int64_t k) { f(order[static_cast<size_t>(k)]); });
 }
 
-// With few examples a thread would wait for the one that has the last.
-bool are_enough(int64_t examples, at::Device device) {
-  return device.is_cpu() && examples >= 2 * at::get_num_threads();
+bool one_thread_each_of(int64_t examples, at::Device device) {
+  return device.is_cpu() && takes_one_example_a_thread(examples, at::get_num_threads());
 }
 
 struct ExampleGradient {
@@ -166,7 +165,7 @@ struct AttentionFunction : Function<AttentionFunction> {
       out = at::empty({qkv.size(0), shape->heads, shape->head_dim}, qkv.options());
       saved.push_back(out);
       std::vector<at::Tensor> logsumexp(static_cast<size_t>(layout->examples()));
-      for_examples(layout->starts, are_enough(layout->examples(), qkv.device()), [&](int64_t i) {
+      for_examples(layout->starts, one_thread_each_of(layout->examples(), qkv.device()), [&](int64_t i) {
         const int64_t start = layout->starts[static_cast<size_t>(i)], length = layout->length(i);
         const auto part = [&](const at::Tensor& x) { return x.narrow(0, start, length); };
         const ExampleOutput one =
@@ -210,7 +209,7 @@ struct AttentionFunction : Function<AttentionFunction> {
       d.v.copy_(dv);
     } else {
       const auto examples = static_cast<int64_t>(starts.size()) - 1;
-      for_examples(starts, are_enough(examples, qkv.device()), [&](int64_t example) {
+      for_examples(starts, one_thread_each_of(examples, qkv.device()), [&](int64_t example) {
         const auto i = static_cast<size_t>(example);
         const int64_t length = starts[i + 1] - starts[i];
         const auto part = [&](const at::Tensor& x) { return x.narrow(0, starts[i], length); };
@@ -289,6 +288,10 @@ at::Tensor Branches::mask(int64_t past, std::optional<int64_t> window, at::Tenso
     seen.logical_and_(query_position - key_position < *window);
   }
   return at::zeros(seen.sizes(), options).masked_fill_(seen.logical_not(), -INFINITY);
+}
+
+bool takes_one_example_a_thread(int64_t examples, int threads) {
+  return examples >= 2 * threads;
 }
 
 at::Tensor attention(const at::Tensor& qkv, const Layout& layout, const HeadShape& shape) {

@@ -71,6 +71,10 @@ struct Branches {
   at::Tensor mask(int64_t past, std::optional<int64_t> window, at::TensorOptions options) const;
 };
 
+// Whether, on the CPU, each thread takes examples of its own: with few of them a thread would wait for the one that has
+// the last.
+bool takes_one_example_a_thread(int64_t examples, int threads);
+
 // qkv [T, (H + 2K)·D] → [T, H·D]; rotates q and k inside. Overwrites qkv (its rotated form is what the backward pass
 // needs). Differentiable.
 at::Tensor attention(const at::Tensor& qkv, const Layout& layout, const HeadShape& shape);

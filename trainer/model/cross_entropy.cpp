@@ -99,8 +99,11 @@ int64_t cross_entropy_bytes(int64_t n, int64_t weight_rows, int64_t width, at::S
   const auto size = static_cast<int64_t>(c10::elementSize(dtype));
   int64_t bytes = size * std::min(chunk_rows(weight_rows), n) * weight_rows;  // logits, then their gradient
   const bool is_apart = is_gradient_apart(n, weight_rows, grad_dtype);
+  const int64_t product = added_product_bytes(weight_rows * width, dtype, is_apart ? at::kFloat : grad_dtype, device);
+  // On the CPU ATen makes fp32 of the rounded gradient and of the sum.
+  const int64_t rounding = is_apart && device.is_cpu() ? 2 * 4 * weight_rows * width : 0;
   if (is_apart) bytes += 4 * weight_rows * width;
-  bytes += added_product_bytes(weight_rows * width, dtype, is_apart ? at::kFloat : grad_dtype, device);
+  bytes += std::max(product, rounding);
   if (widens) bytes += 4 * (2 * n + weight_rows) * width;  // rows, their gradient and the weight
   return bytes;
 }

@@ -1,0 +1,123 @@
+// Planner::proposals: every combination of the few keys that say how a step is computed, by their few values.
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "trainer/plan.h"
+
+namespace spt {
+namespace {
+
+constexpr size_t kMostProposals = 3;
+constexpr double kWorthAChange = 0.97;  // of the step's time now
+constexpr int64_t kLeastMicroBatch = 256;
+
+// Times within about 1% count as equal: a model knows no better.
+long rank_of(double seconds) {
+  return std::lround(std::log(seconds) / 0.01);
+}
+
+bool contains(const std::vector<std::string>& all, const std::vector<std::string>& some) {
+  return std::all_of(some.begin(), some.end(),
+                     [&](const std::string& one) { return std::find(all.begin(), all.end(), one) != all.end(); });
+}
+
+}  // namespace
+
+Planner::Choices Planner::choices() const {
+  Choices keys;
+  const auto key = [&] { keys.push_back({{"", [](RunConfig&) {}}}); };
+  const auto choice = [&](bool holds, const std::string& override, std::function<void(RunConfig&)> change) {
+    if (holds) keys.back().push_back({override, std::move(change)});
+  };
+  key();
+  for (int tp = 1; tp <= ranks_; tp *= 2) {
+    RunConfig with = config_;
+    with.mesh.tp = tp;
+    if (tp == config_.mesh.tp) continue;
+    try {
+      check_mesh(with);
+    } catch (const BadInput&) {
+      continue;
+    }
+    choice(true, fmt::format("mesh.tp={}", tp), [tp](RunConfig& next) { next.mesh.tp = tp; });
+  }
+  key();
+  for (const auto& [name, zero] : enum_names(ZeroStage{}))
+    choice(zero != config_.optimizer.zero, "optimizer.zero=" + name,
+           [zero = zero](RunConfig& next) { next.optimizer.zero = zero; });
+  key();
+  for (const auto& [name, offload] : enum_names(Offload{}))
+    choice(offload != config_.optimizer.offload && !machine_.is_cpu(), "optimizer.offload=" + name,
+           [offload = offload](RunConfig& next) { next.optimizer.offload = offload; });
+  key();
+  for (const auto& [name, recompute] : enum_names(Recompute{}))
+    choice(recompute != config_.model.recompute, "model.recompute=" + name,
+           [recompute = recompute](RunConfig& next) { next.model.recompute = recompute; });
+  key();
+  const int64_t now = config_.train.micro_batch_tokens;
+  for (int64_t tokens = 4 * now; tokens >= std::min(now, kLeastMicroBatch); tokens /= 2)
+    choice(tokens != now, fmt::format("train.micro_batch_tokens={}", tokens),
+           [tokens](RunConfig& next) { next.train.micro_batch_tokens = tokens; });
+  key();
+  choice(config_.checkpoint.background, "checkpoint.background=false",
+         [](RunConfig& next) { next.checkpoint.background = false; });
+  return keys;
+}
+
+std::vector<Proposal> Planner::search(const Choices& choices, double below_seconds) const {
+  std::vector<Proposal> found;
+  std::vector<size_t> at(choices.size(), 0);
+  const auto next = [&] {  // counts through all combinations
+    size_t key = 0;
+    while (key < at.size() && ++at[key] == choices[key].size()) at[key++] = 0;
+    return key < at.size();
+  };
+  do {
+    RunConfig config = config_;
+    Proposal proposal;
+    for (size_t key = 0; key < at.size(); ++key) {
+      const Choice& choice = choices[key][at[key]];
+      choice.change(config);
+      if (!choice.override.empty()) proposal.overrides.push_back(choice.override);
+    }
+    if (proposal.overrides.empty()) continue;
+    if (ranks_ == config.mesh.tp && config.optimizer.zero == ZeroStage::kGradients) continue;  // nothing to cut
+    const Outcome outcome = this->outcome(config);
+    if (!outcome.fits || outcome.seconds >= below_seconds) continue;
+    proposal.bytes = outcome.bytes;
+    proposal.on_host = outcome.on_host;
+    proposal.seconds = outcome.seconds;
+    found.push_back(std::move(proposal));
+  } while (next());
+  const auto order = [](const Proposal& p) { return std::tuple(rank_of(p.seconds), p.overrides.size(), p.bytes); };
+  std::stable_sort(found.begin(), found.end(),
+                   [&](const Proposal& a, const Proposal& b) { return order(a) < order(b); });
+  std::vector<Proposal> best;
+  for (Proposal& proposal : found) {
+    const bool adds = std::any_of(best.begin(), best.end(), [&](const Proposal& better) {
+      return contains(proposal.overrides, better.overrides);
+    });
+    if (!adds) best.push_back(std::move(proposal));
+    if (best.size() == kMostProposals) break;
+  }
+  return best;
+}
+
+std::vector<Proposal> Planner::proposals() const {
+  const Outcome now = outcome(config_);
+  Choices keys = choices();
+  if (now.fits) return search(keys, kWorthAChange * now.seconds);
+  std::vector<Proposal> found = search(keys, INFINITY);
+  if (found.empty() && config_.optimizer.grad_dtype == GradDtype::kFp32) {
+    keys.push_back(
+        {{"optimizer.grad_dtype=bf16", [](RunConfig& next) { next.optimizer.grad_dtype = GradDtype::kBf16; }}});
+    found = search(keys, INFINITY);
+  }
+  return found;
+}
+
+}  // namespace spt
