@@ -1,6 +1,7 @@
 #include "base/allocator.h"
 
 #include <cstdlib>
+#include <string_view>
 
 #include <malloc.h>
 
@@ -8,7 +9,8 @@ namespace spt {
 
 void keep_freed_memory() {
 #ifdef __GLIBC__
-  if (std::getenv("SPT_RETURN_MEMORY") != nullptr) {
+  const char* given = std::getenv("SPT_RETURN_MEMORY");
+  if (given != nullptr && std::string_view(given) == "1") {
     mallopt(M_MMAP_THRESHOLD, 1 << 20);
     return;
   }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <new>
+#include <string_view>
 
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
@@ -30,6 +32,17 @@ constexpr double kStartLimitSeconds = 3600;
 
 bool in_environment(const char* name) {
   return std::getenv(name) != nullptr;
+}
+
+constexpr const char* kLessMemory =
+    "\na training takes less with a lower train.micro_batch_tokens, model.recompute=block, a higher mesh.tp or more "
+    "ranks: "
+    "`spt plan` says how much";
+
+// On the CPU libtorch throws a plain error.
+bool is_out_of_memory(const c10::Error& error) {
+  return dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr ||
+         std::string_view(error.what_without_backtrace()).find("not enough memory") != std::string_view::npos;
 }
 
 class MpiSession {
@@ -183,14 +196,12 @@ int run_distributed(int argc, char** argv, const std::function<ExitStatus(Runtim
       // Where rank 0 sees nothing wrong, the place is what matters: a file that one host lacks.
       job_end->fail(ExitStatus::kBadInput,
                     rank == 0 ? error.what() : fmt::format("{} (seen by rank {}@{})", error.what(), rank, host_name()));
-    } catch (const c10::OutOfMemoryError& error) {
-      job_end->fail(ExitStatus::kFailure,
-                    fmt::format("rank {}@{}: {}\nlower train.micro_batch_tokens, set model.recompute=block, or raise "
-                                "mesh.tp or the number of ranks",
-                                rank, host_name(), error.what_without_backtrace()));
     } catch (const c10::Error& error) {
       job_end->fail(ExitStatus::kFailure,
-                    fmt::format("rank {}@{}: {}", rank, host_name(), error.what_without_backtrace()));
+                    fmt::format("rank {}@{}: {}{}", rank, host_name(), error.what_without_backtrace(),
+                                is_out_of_memory(error) ? kLessMemory : ""));
+    } catch (const std::bad_alloc&) {
+      job_end->fail(ExitStatus::kFailure, fmt::format("rank {}@{}: out of memory{}", rank, host_name(), kLessMemory));
     } catch (const std::exception& error) {
       job_end->fail(ExitStatus::kFailure, fmt::format("rank {}@{}: {}", rank, host_name(), error.what()));
     }

@@ -127,16 +127,20 @@ std::optional<AssumedCorpus> assumed_corpus(const PlanArguments& options) {
   return AssumedCorpus{*options.examples, *options.example_tokens};
 }
 
+void check_new_machine(const std::string& file) {
+  if (!file.ends_with(".yaml"))
+    throw BadInput(fmt::format("--save-machine is {}, must end in .yaml, as --gpu wants it", file));
+  if (std::filesystem::exists(file))
+    throw BadInput(fmt::format("--save-machine {} is there already; choose another name", file));
+  if (const auto folder = std::filesystem::absolute(file).parent_path(); !std::filesystem::is_directory(folder))
+    throw BadInput(fmt::format("--save-machine {}: there is no folder {}", file, folder.string()));
+}
+
 int run(const PlanArguments& options) {
   const std::optional<AssumedCorpus> assumed = assumed_corpus(options);
   if (options.ranks < 1) throw BadInput(fmt::format("--ranks is {}, must be at least 1", options.ranks));
   const std::string& save = options.save_machine;
-  if (!save.empty() && !save.ends_with(".yaml"))
-    throw BadInput(fmt::format("--save-machine is {}, must end in .yaml, as --gpu wants it", save));
-  if (std::filesystem::exists(save))
-    throw BadInput(fmt::format("--save-machine {} is there already; choose another name", save));
-  if (const auto folder = std::filesystem::absolute(save).parent_path(); !std::filesystem::is_directory(folder))
-    throw BadInput(fmt::format("--save-machine {}: there is no folder {}", save, folder.string()));
+  if (!save.empty()) check_new_machine(save);
   std::vector<std::string> overrides = options.overrides;
   overrides.push_back("run.dir=none");  // nothing is written
   const RunConfig config = load_run_config(options.config, overrides);

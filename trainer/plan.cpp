@@ -229,6 +229,12 @@ std::vector<PassShape> Planner::largest(const Run& run) const {
       std::accumulate(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(batch), int64_t{0});
   const int64_t packed = config_.data.packing ? std::min(run.config.train.micro_batch_tokens, of_batch) : 0;
   const int64_t tokens = std::max(longest, packed);
+  constexpr double kMost = 1e17;  // with tens of bytes of each, in 64 bits
+  if (static_cast<double>(tokens) * static_cast<double>(run.model.global_parameters()) > kMost)
+    throw BadInput(
+        fmt::format("a micro-batch of {} tokens is more than can be reckoned with for such a model; lower "
+                    "train.micro_batch_tokens or data.max_tokens",
+                    tokens));
   shapes.push_back({tokens, tokens, longest, std::min(tokens, longest * machine_.threads)});
   return shapes;
 }

@@ -67,7 +67,7 @@ class Planner {
   ~Planner();
 
   Plan plan() const;
-  // The fastest configurations that fit, at most three, none of which only adds changes to another; where this one fits
+  // The fastest configurations that fit, at most three, none of which changes all keys of a faster one; where this one fits
   // those that are faster by 3% and more. Of keys that say how it is computed, not what: optimizer.grad_dtype, which
   // rounds, only where nothing fits without it.
   std::vector<Proposal> proposals() const;

@@ -1,7 +1,7 @@
 // Planner::proposals: every combination of the few keys that say how a step is computed, by their few values.
 #include <algorithm>
 #include <cmath>
-#include <tuple>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -13,16 +13,20 @@ namespace {
 
 constexpr size_t kMostProposals = 3;
 constexpr double kWorthAChange = 0.97;  // of the step's time now
-constexpr int64_t kLeastMicroBatch = 256;
+constexpr int64_t kLeastMicroBatch = 256, kMostMicroBatchFactor = 16;
 
 // Times within about 1% count as equal: a model knows no better.
 long rank_of(double seconds) {
   return std::lround(std::log(seconds) / 0.01);
 }
 
-bool contains(const std::vector<std::string>& all, const std::vector<std::string>& some) {
-  return std::all_of(some.begin(), some.end(),
-                     [&](const std::string& one) { return std::find(all.begin(), all.end(), one) != all.end(); });
+// Whether `more` changes every key that `fewer` changes.
+bool changes_all_of(const Proposal& more, const Proposal& fewer) {
+  const auto key = [](const std::string& override) { return override.substr(0, override.find('=')); };
+  return std::all_of(fewer.overrides.begin(), fewer.overrides.end(), [&](const std::string& one) {
+    return std::any_of(more.overrides.begin(), more.overrides.end(),
+                       [&](const std::string& other) { return key(other) == key(one); });
+  });
 }
 
 }  // namespace
@@ -59,9 +63,10 @@ Planner::Choices Planner::choices() const {
            [recompute = recompute](RunConfig& next) { next.model.recompute = recompute; });
   key();
   const int64_t now = config_.train.micro_batch_tokens;
-  for (int64_t tokens = 4 * now; tokens >= std::min(now, kLeastMicroBatch); tokens /= 2)
-    choice(tokens != now, fmt::format("train.micro_batch_tokens={}", tokens),
-           [tokens](RunConfig& next) { next.train.micro_batch_tokens = tokens; });
+  for (int64_t factor = 2; factor <= kMostMicroBatchFactor; factor *= 2)  // of equal ones the nearest goes first
+    for (const int64_t tokens : {now / factor, now * factor})
+      choice(tokens >= kLeastMicroBatch, fmt::format("train.micro_batch_tokens={}", tokens),
+             [tokens](RunConfig& next) { next.train.micro_batch_tokens = tokens; });
   key();
   choice(config_.checkpoint.background, "checkpoint.background=false",
          [](RunConfig& next) { next.checkpoint.background = false; });
@@ -93,14 +98,13 @@ std::vector<Proposal> Planner::search(const Choices& choices, double below_secon
     proposal.seconds = outcome.seconds;
     found.push_back(std::move(proposal));
   } while (next());
-  const auto order = [](const Proposal& p) { return std::tuple(rank_of(p.seconds), p.overrides.size(), p.bytes); };
+  const auto order = [](const Proposal& p) { return std::pair(rank_of(p.seconds), p.overrides.size()); };
   std::stable_sort(found.begin(), found.end(),
                    [&](const Proposal& a, const Proposal& b) { return order(a) < order(b); });
   std::vector<Proposal> best;
   for (Proposal& proposal : found) {
-    const bool adds = std::any_of(best.begin(), best.end(), [&](const Proposal& better) {
-      return contains(proposal.overrides, better.overrides);
-    });
+    const bool adds =
+        std::any_of(best.begin(), best.end(), [&](const Proposal& better) { return changes_all_of(proposal, better); });
     if (!adds) best.push_back(std::move(proposal));
     if (best.size() == kMostProposals) break;
   }

@@ -79,11 +79,12 @@ void DataSection::validate(std::vector<std::string>& errors) const {
 
 void TrainSection::validate(std::vector<std::string>& errors) const {
   Limits limits(errors);
-  limits.require(!(epochs && steps), "epochs and train.steps are both given: keep one");
+  limits.require(!(epochs && steps),
+                 "epochs and train.steps are both given: keep one, and say null for the other (train.epochs=null)");
   limits.between("epochs", epochs, 1, 1'000'000);
   limits.between("steps", steps, 1);
-  limits.between("batch_examples", batch_examples, 1);
-  limits.between("micro_batch_tokens", micro_batch_tokens, 1);
+  limits.between("batch_examples", batch_examples, 1, 1'000'000'000);
+  limits.between("micro_batch_tokens", micro_batch_tokens, 1, 1'000'000'000);
 }
 
 void CheckpointSection::validate(std::vector<std::string>& errors) const {

@@ -94,8 +94,11 @@ std::string check_run(const RunConfig& config, Runtime& runtime) {
   const RunInputs inputs = load_run_inputs(resolved(config, runtime.device()), runtime);
   const CausalLm model(inputs.model, 0, config.mesh.tp);
   if (config.model.init == Init::kPretrained) check_pretrained(model, config.model.path);
-  return fmt::format("tp {}, checked alone; the number of ranks must be a multiple of it\n{}\n{}", config.mesh.tp,
-                     describe(config, inputs, model), start(inputs.total_steps));
+  return fmt::format(
+      "tp {}, checked alone: not mesh.backend, nor that all hosts see the same files, nor the weights' values (the "
+      "same "
+      "command under mpirun does); the number of ranks must be a multiple of tp\n{}\n{}",
+      config.mesh.tp, describe(config, inputs, model), start(inputs.total_steps));
 }
 
 Trainer::Trainer(RunConfig config, Runtime& runtime, std::vector<std::string> command_line)

@@ -21,6 +21,11 @@ WAYS = [(1, ["train.micro_batch_tokens=2048"]),
         (2, ["train.micro_batch_tokens=1024", "optimizer.zero=2", "mesh.overlap=on"]),
         (2, ["train.micro_batch_tokens=2048", "mesh.tp=2"]),
         (2, ["train.micro_batch_tokens=2048", "mesh.tp=2", "model.sequence_parallel=false"])]
+# Models of other shapes: a large vocabulary, attention wider than the MLP, many narrow blocks.
+SHAPES = {"vocabulary": dict(hidden_size=1024, intermediate_size=2816, num_hidden_layers=2, num_attention_heads=16, num_key_value_heads=8, vocab_size=150000,
+                             tie_word_embeddings=True),
+          "attention": dict(hidden_size=512, intermediate_size=256, num_hidden_layers=12, num_attention_heads=64, num_key_value_heads=16),
+          "narrow": dict(hidden_size=256, intermediate_size=1024, num_hidden_layers=24, num_attention_heads=4, num_key_value_heads=4)}
 
 
 class PlanCase(JobTest):
@@ -28,10 +33,10 @@ class PlanCase(JobTest):
         return ["/dev/null", f"run.dir={run}", f"model.path={self.model}", "model.init=random", f"data.train={self.corpus}", "train.steps=2",
                 "train.batch_examples=16", "checkpoint.final_optimizer=false", *keys]
 
-    def plan(self, *arguments, ranks=1, keys=()):
+    def plan(self, *arguments, ranks=1, keys=(), status=0):
         done = subprocess.run([PROGRAM, "plan", *map(str, self.train_arguments(self.folder / "none", *keys)), "--ranks", str(ranks), *map(str, arguments)],
                               capture_output=True, text=True)
-        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.returncode, status, done.stderr)
         return done.stdout
 
 
@@ -51,23 +56,37 @@ class MemoryTest(PlanCase):
     def taken_and_planned(self, model, ranks, keys):
         arguments = [word if not str(word).startswith("model.path=") else f"model.path={model}" for word in
                      self.train_arguments(self.folder / f"{model.name}-{ranks}-{'-'.join(keys)}".replace("=", "-"), *keys)]
-        planned = subprocess.run([PROGRAM, "plan", *arguments, "--ranks", str(ranks), "--json"], check=True, capture_output=True, text=True).stdout
+        planned = subprocess.run([PROGRAM, "plan", *arguments, "--ranks", str(ranks), "--json"], stdout=subprocess.PIPE, text=True).stdout
         job = self.start_spt("train", *arguments, ranks=ranks, by_local_sh=True)
         self.assertEqual(job.finish(300), 0, job.output[-3000:])
         run = Path(arguments[1].removeprefix("run.dir="))
         return max(row["memory_bytes"] for row in read_rows(run)), json.loads(planned)["memory_total_bytes"]
 
-    def test_memory_of_runs_is_within_5_percent_of_the_plan(self):
+    def compare(self, model, ranks, keys, least):
+        with self.subTest(model=model.name, ranks=ranks, keys=keys):
+            base = operator.sub(*self.taken_and_planned(self.tiny, ranks, keys))
+            taken, planned = self.taken_and_planned(model, ranks, keys)
+            taken -= base
+            print(f"{model.name}, {ranks} ranks, {' '.join(keys)}: planned {planned / GB:.2f} GB, taken {taken / GB:.2f} GB, {taken / planned - 1:+.1%}",
+                  flush=True)
+            self.assertGreater(planned, least)
+            self.assertLess(abs(taken / planned - 1), 0.05)
+
+    def setUp(self):
+        super().setUp()
         os.environ["SPT_RETURN_MEMORY"] = "1"
         self.addCleanup(os.environ.pop, "SPT_RETURN_MEMORY")
+
+    def test_memory_of_runs_is_within_5_percent_of_the_plan(self):
         for ranks, keys in WAYS:
-            with self.subTest(ranks=ranks, keys=keys):
-                base = operator.sub(*self.taken_and_planned(self.tiny, ranks, keys))
-                taken, planned = self.taken_and_planned(self.model, ranks, keys)
-                taken -= base
-                print(f"{ranks} ranks, {' '.join(keys)}: planned {planned / GB:.2f} GB, taken {taken / GB:.2f} GB, {taken / planned - 1:+.1%}", flush=True)
-                self.assertGreater(planned, 2 * GB)
-                self.assertLess(abs(taken / planned - 1), 0.05)
+            self.compare(self.model, ranks, keys, 2 * GB)
+
+    def test_the_same_for_models_of_other_shapes(self):
+        for name, shape in SHAPES.items():
+            for keys in ["train.micro_batch_tokens=4096"], ["train.micro_batch_tokens=8192", "train.batch_examples=32", "model.dtype=bf16"]:
+                model = make_model(self.folder / f"{name}-{len(keys)}", head_dim=64, max_position_embeddings=2048, **{"vocab_size": 12000,
+                                   "tie_word_embeddings": False, **shape})
+                self.compare(model, 1, keys, 1.5 * GB)
 
 
 class OutputTest(PlanCase):
@@ -104,13 +123,28 @@ class OutputTest(PlanCase):
         machine = self.folder / "small.yaml"
         machine.write_text("memory_gb: 0.03\nbf16_tflops: 1\nfp32_tflops: 1\nmemory_gb_s: 10\nlink_gb_s: 1\nnetwork_gb_s: 1\nhost_link_gb_s: 1\n"
                            "host_memory_gb_s: 1\n")
-        text = self.plan("--gpu", machine, ranks=2, keys=["train.micro_batch_tokens=4096"])
-        self.assertIn("It does not fit. In this order", text)
+        text = self.plan("--gpu", machine, ranks=2, keys=["train.micro_batch_tokens=4096"], status=BAD_INPUT)
+        self.assertIn("it does not fit; this does", text)
         self.assertIn("model.recompute=block", text)
+
+    def test_where_nothing_fits_it_says_so(self):
+        machine = self.folder / "tiny.yaml"
+        machine.write_text("memory_gb: 0.001\nbf16_tflops: 1\nfp32_tflops: 1\nmemory_gb_s: 10\nlink_gb_s: 1\nnetwork_gb_s: 1\nhost_link_gb_s: 1\n"
+                           "host_memory_gb_s: 1\n")
+        self.assertIn("no key of the configuration makes it fit", self.plan("--gpu", machine, status=BAD_INPUT))
+
+    def test_a_model_beyond_64_bits_is_refused(self):
+        config = json.loads((self.model / "config.json").read_text())
+        config.update(hidden_size=2**30, intermediate_size=2**31, num_hidden_layers=9999)
+        (self.folder / "absurd").mkdir()
+        (self.folder / "absurd/config.json").write_text(json.dumps(config))
+        output = self.spt("plan", *self.train_arguments(self.folder / "none", f"model.path={self.folder / 'absurd'}"), status=BAD_INPUT)
+        self.assert_one_message(output, "config.json", "parameters", "1e+13")
 
     def test_bad_input_is_refused(self):
         for arguments, parts in ((["--ranks", "3", "mesh.tp=2"], ["mesh.tp is 2", "does not divide the 3 rank(s)"]), (["--ranks", "0"], ["--ranks is 0"]),
                                  (["--gpu", "h999"], ["h999", "h100-80"]), (["--examples", "5"], ["--example-tokens"]),
+                                 (["--save-machine", "/nowhere/here.yaml"], ["--save-machine", "there is no folder /nowhere"]),
                                  (["--examples", "-5", "--example-tokens", "-3"], ["--examples is -5"]),
                                  (["data.train=/nowhere.h5"], ["/nowhere.h5", "--examples"])):
             with self.subTest(arguments=arguments):

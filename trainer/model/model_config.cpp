@@ -107,6 +107,18 @@ RopeConfig read_rope(const ConfigJson& config) {
   return rope;
 }
 
+// Numbers of bytes and operations are reckoned in 64 bits.
+void check_size(const ModelConfig& model, const fs::path& path) {
+  constexpr double kMostParameters = 1e13;
+  const auto of = [](int64_t n) { return static_cast<double>(n); };
+  const double block = of(model.hidden_size) * (of(model.head_dim) * of(2 * model.heads + 2 * model.kv_heads) +
+                                                3 * of(model.intermediate_size));
+  const double parameters = of(model.layers) * block + 2 * of(model.vocab_size) * of(model.hidden_size);
+  if (parameters > kMostParameters)
+    throw BadInput(fmt::format("{}: such a model has some {:.2g} parameters, at most {:.0e} are supported",
+                               path.string(), parameters, kMostParameters));
+}
+
 }  // namespace
 
 ModelConfig load_model_config(const fs::path& folder) {
@@ -167,6 +179,7 @@ ModelConfig load_model_config(const fs::path& folder) {
     model.sliding_window = 4096;
   model.tied_embeddings = config.flag("tie_word_embeddings", false);
   model.rope = read_rope(config);
+  check_size(model, path);
   return model;
 }
 

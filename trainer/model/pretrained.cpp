@@ -15,6 +15,8 @@
 namespace spt {
 namespace {
 
+constexpr int64_t kDrawnAtOnce = int64_t{1} << 22;  // random numbers: 16 MiB
+
 constexpr const char* kEmbedding = "model.embed_tokens.weight";
 constexpr const char* kHead = "lm_head.weight";
 
@@ -145,9 +147,23 @@ void init_random(CausalLm& model, uint64_t seed) {
       return;
     }
     auto generator = at::make_generator<at::CPUGeneratorImpl>(seed_of(seed, shard.name));
-    const at::Tensor whole =
-        at::empty(shard.global, at::kFloat).normal_(0.0, model.config().initializer_range, generator);
-    part.copy_(shard.replicated() ? whole : whole.narrow(shard.dim, shard.begin, shard.end - shard.begin));
+    // A stretch of rows after the other: what is drawn hangs on the whole matrix, not on the layout.
+    const int64_t rows = shard.global[0], columns = shard.global[1];
+    const auto held = [&](int64_t dim, int64_t size) {
+      return shard.dim == dim ? std::pair(shard.begin, shard.end) : std::pair(int64_t{0}, size);
+    };
+    const auto [held_begin, held_end] = held(0, rows);
+    const auto [left, right] = held(1, columns);
+    const int64_t most = std::max<int64_t>(1, kDrawnAtOnce / columns);
+    for (int64_t first = 0; first < rows; first += most) {
+      const int64_t last = std::min(rows, first + most);
+      const at::Tensor drawn =
+          at::empty({last - first, columns}, at::kFloat).normal_(0.0, model.config().initializer_range, generator);
+      const int64_t begin = std::max(first, held_begin), end = std::min(last, held_end);
+      if (begin < end)
+        part.narrow(0, begin - held_begin, end - begin)
+            .copy_(drawn.narrow(0, begin - first, end - begin).narrow(1, left, right - left));
+    }
   });
 }
 
