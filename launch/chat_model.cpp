@@ -37,7 +37,7 @@ ChatModel::ChatModel(Runtime& runtime, fs::path folder, const char* option, cons
       model(load_model_config(folder_), mesh.place.tp_rank, mesh.tp->size()) {
   check_same_view(runtime, {{"model " + folder_.string(), hash_folder(folder_)}});
   check_vocabulary(model.config(), tokenizer->size(), folder_);
-  check_pretrained(model, folder_);
+  if (runtime.rank() == 0) check_pretrained(model, folder_);
 }
 
 std::optional<ChatTemplate> chat_template_of(const fs::path& folder, const std::string& name_or_file) {

@@ -49,7 +49,7 @@ class Evaluation {
         mesh_(runtime, config.mesh),
         model_(inputs_.model, mesh_.place.tp_rank, mesh_.tp->size()),
         dtype_(scalar_type(config.model.dtype, runtime.device())) {
-    check_pretrained(model_, config.model.path);
+    if (runtime.rank() == 0) check_pretrained(model_, config.model.path);
     if (is_rank_0() && config.eval.chat_template.empty() && !load_spt_json(config.model.path))
       spdlog::warn(
           "{} has no spt.json, which would name its template: prompts are laid out by the template spt; "

@@ -67,9 +67,9 @@ class Planner {
   ~Planner();
 
   Plan plan() const;
-  // The fastest configurations that fit, at most three, none of which changes all keys of a faster one; where this one fits
-  // those that are faster by 3% and more. Of keys that say how it is computed, not what: optimizer.grad_dtype, which
-  // rounds, only where nothing fits without it.
+  // The fastest configurations that fit, at most three, none of which changes all keys of a faster one; where this one
+  // fits those that are faster by 3% and more. Of keys that say how it is computed, not what: optimizer.grad_dtype,
+  // which rounds, only where nothing fits without it.
   std::vector<Proposal> proposals() const;
   int64_t memory_bytes() const;                      // of a device, without what is reserved
   std::optional<int64_t> host_memory_bytes() const;  // a device's share, where the machine says it

@@ -90,7 +90,7 @@ std::vector<Proposal> Planner::search(const Choices& choices, double below_secon
       if (!choice.override.empty()) proposal.overrides.push_back(choice.override);
     }
     if (proposal.overrides.empty()) continue;
-    if (ranks_ == config.mesh.tp && config.optimizer.zero == ZeroStage::kGradients) continue;  // nothing to cut
+    if (config.optimizer.zero != config_.optimizer.zero && ranks_ == config.mesh.tp) continue;  // nothing to cut
     const Outcome outcome = this->outcome(config);
     if (!outcome.fits || outcome.seconds >= below_seconds) continue;
     proposal.bytes = outcome.bytes;

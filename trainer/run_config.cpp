@@ -107,11 +107,15 @@ void watch_files(const RunSection& run) {
   watch_collectives(run.io_timeout_s, "run.io_timeout_s");
 }
 
+bool shards_gradients(const RunConfig& config, int dp) {
+  return config.optimizer.zero == ZeroStage::kGradients && dp > 1;
+}
+
 CausalLm::Memory model_memory(const RunConfig& config, at::ScalarType dtype, int dp, bool overlap) {
   // What a rank owns of a bucket begins on a full cache line.
   constexpr int64_t kMultiple = 64;
   const at::ScalarType grad_dtype = config.optimizer.grad_dtype == GradDtype::kFp32 ? at::kFloat : at::kBFloat16;
-  const bool is_sharded = config.optimizer.zero == ZeroStage::kGradients && dp > 1;
+  const bool is_sharded = shards_gradients(config, dp);
   return {{dtype, grad_dtype, dp * kMultiple, is_sharded ? (overlap ? 2 : 1) : 0},
           config.model.recompute,
           config.model.sequence_parallel};

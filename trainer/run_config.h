@@ -160,6 +160,9 @@ bool may_change_on_resume(const std::string& key);
 void watch_computing(const RunSection& run);
 void watch_files(const RunSection& run);
 
+// Whether gradients are cut over `dp` ranks.
+bool shards_gradients(const RunConfig& config, int dp);
+
 // A rank's memory of the model for training, on `dp` ranks that may communicate while they compute.
 CausalLm::Memory model_memory(const RunConfig& config, at::ScalarType dtype, int dp, bool overlap);
 

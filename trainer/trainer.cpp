@@ -109,7 +109,7 @@ Trainer::Trainer(RunConfig config, Runtime& runtime, std::vector<std::string> co
       mesh_(runtime, config_.mesh),
       checkpoints_(config_.run.dir / "checkpoints", runtime.host_world()),
       model_(inputs_.model, mesh_.place.tp_rank, mesh_.tp->size()) {
-  if (config_.model.init == Init::kPretrained) check_pretrained(model_, config_.model.path);
+  if (config_.model.init == Init::kPretrained && runtime.rank() == 0) check_pretrained(model_, config_.model.path);
 }
 
 std::string Trainer::summary() const {
@@ -226,7 +226,7 @@ void Trainer::load(std::optional<int64_t> checkpoint) {
   model_.allocate(*mesh_.tp, model_memory(config_, scalar_type(config_.model.dtype, runtime_.device()),
                                           mesh_.dp->size(), mesh_.overlap));
   gradients_ = std::make_unique<Gradients>(model_.parameters(), *mesh_.dp, mesh_.overlap);
-  if (shards_gradients() || mesh_.overlap)
+  if (shards_gradients(config_, mesh_.dp->size()) || mesh_.overlap)
     model_.on_bucket_complete([this](size_t bucket) { gradients_->bucket_complete(bucket); });
   optimizer_ = make_optimizer(model_.parameters(), config_.optimizer, mesh_);
   if (mesh_.overlap) model_.on_bucket_needed([this](size_t bucket) { optimizer_->finish_gathering(bucket); });
@@ -281,7 +281,7 @@ MetricsRow Trainer::step(int64_t step) {
   // Where each pass is reduced, a rank with fewer passes takes part in the others' reductions.
   const auto passes = static_cast<int64_t>(batches.size());
   int64_t most_passes = passes;
-  if (shards_gradients()) {
+  if (shards_gradients(config_, mesh_.dp->size())) {
     const at::Tensor most = at::full({}, passes, at::TensorOptions(at::kLong).device(runtime_.device()));
     mesh_.dp->all_reduce(most, Reduce::kMax);
     most_passes = most.item<int64_t>();

@@ -49,11 +49,10 @@ class Trainer {
  private:
   std::unique_ptr<RunLock> take_run_folder() const;
   void require_same_inputs(const std::filesystem::path& hf) const;
-  void load(std::optional<int64_t> checkpoint);  // weights and optimizer: new ones, or those of this step
-  void open_records(int64_t done);               // rank 0 writes the configuration, manifest, metrics, events
-  MetricsRow step(int64_t step);                 // from 0
-  double communication_seconds() const;          // so far
-  bool shards_gradients() const { return config_.optimizer.zero == ZeroStage::kGradients && mesh_.dp->size() > 1; }
+  void load(std::optional<int64_t> checkpoint);         // weights and optimizer: new ones, or those of this step
+  void open_records(int64_t done);                      // rank 0 writes the configuration, manifest, metrics, events
+  MetricsRow step(int64_t step);                        // from 0
+  double communication_seconds() const;                 // so far
   std::vector<Batch> load_batches(int64_t step) const;  // on the thread of rows_
   // Collective, at the end of a step: what all ranks agree on.
   struct StepEnd {

@@ -31,16 +31,6 @@ void save(const CheckpointStore& store, int64_t step, const std::string& also = 
   store.commit(step, writer.written());
 }
 
-template <class F>
-std::string not_saved(F&& f) {
-  try {
-    f();
-  } catch (const NotSaved& error) {
-    return error.what();
-  }
-  return "saved";
-}
-
 TEST(CheckpointStore, Commit_MakesAFolderThatIsTheNewestAndWhole) {
   const SharedFolder folder;
   const CheckpointStore store(folder / "checkpoints", job().host_world());
@@ -70,7 +60,7 @@ TEST(CheckpointStore, AFailureOnOneRank_IsThrownOnAll_AndTheStepCanBeSavedAgain)
   const CheckpointStore store(folder / "checkpoints", job().host_world());
   save(store, 3);
   for (const int64_t step : {4, 5})
-    EXPECT_THAT(not_saved([&] { save(store, step, "nowhere/x"); }),
+    EXPECT_THAT(message_of<NotSaved>([&] { save(store, step, "nowhere/x"); }),
                 AllOf(HasSubstr(".partial/nowhere/x"), HasSubstr("No such file or directory")));
   EXPECT_FALSE(fs::exists(store.partial_path(5)));
   EXPECT_EQ(store.newest(), 3);
@@ -84,7 +74,8 @@ TEST(CheckpointStore, WhatCannotBeMade_IsThrownOnAll) {
   if (job().rank() == 0) put(folder / "file", "");
   job().host_world().barrier();
   const CheckpointStore store(folder / "file", job().host_world());
-  EXPECT_THAT(not_saved([&] { store.begin(1); }), AllOf(HasSubstr("step-000001.partial"), HasSubstr("cannot be made")));
+  EXPECT_THAT(message_of<NotSaved>([&] { store.begin(1); }),
+              AllOf(HasSubstr("step-000001.partial"), HasSubstr("cannot be made")));
 }
 
 TEST(CheckpointStore, ABadOne_IsSetAsideByAllAndTheOneBeforeIsUsed) {
@@ -205,7 +196,7 @@ TEST_F(OneCheckpoint, AFileThatVanishedBeforeTheCommit_IsAFailureThatNamesIt) {
   writer.write("hf/x", "y");
   writer.start();
   fs::remove(store_.partial_path(5) / "hf" / "x");
-  EXPECT_THAT(not_saved([&] { store_.commit(5, writer.written()); }), HasSubstr("step-000005.partial/hf/x"));
+  EXPECT_THAT(message_of<NotSaved>([&] { store_.commit(5, writer.written()); }), HasSubstr("step-000005.partial/hf/x"));
   EXPECT_EQ(store_.newest(), 3);
   EXPECT_EQ(refusal(), "nothing was thrown");
 }

@@ -96,13 +96,14 @@ void check(const CausalLm& model, const SafetensorsReader& reader, const std::fi
   refuse("weights are missing", missing);
   refuse("weights of another shape or type", misshapen);
   refuse("weights that this architecture does not have (they would change the model's results)", unknown);
-  if (model.config().tied_embeddings) check_tied(reader, folder);
 }
 
 }  // namespace
 
 void check_pretrained(const CausalLm& model, const std::filesystem::path& folder) {
-  check(model, SafetensorsReader(folder), folder);
+  const SafetensorsReader reader(folder);
+  check(model, reader, folder);
+  if (model.config().tied_embeddings) check_tied(reader, folder);
 }
 
 namespace {
