@@ -120,9 +120,9 @@ std::vector<int64_t> rows_for_rank(std::span<const int64_t> rows, std::span<cons
   return deal_rows(rows, lengths, dp_size)[static_cast<size_t>(dp_rank)];
 }
 
-std::vector<std::vector<int64_t>> micro_batches(std::span<const int64_t> rows, std::span<const int64_t> lengths,
-                                                int64_t max_tokens, bool packing) {
-  std::vector<std::vector<int64_t>> batches;
+MicroBatches micro_batches(std::span<const int64_t> rows, std::span<const int64_t> lengths, int64_t max_tokens,
+                           bool packing) {
+  MicroBatches batches;
   if (!packing) {
     for (const int64_t row : rows) batches.push_back({row});
     return batches;
@@ -139,6 +139,28 @@ std::vector<std::vector<int64_t>> micro_batches(std::span<const int64_t> rows, s
     rooms.take(fitting, length);
   }
   return batches;
+}
+
+std::vector<MicroBatches> deal_micro_batches(std::span<const int64_t> rows, std::span<const int64_t> lengths,
+                                             int dp_size, const Packing& packing) {
+  std::vector<MicroBatches> dealt;
+  if (!packing.before_dealing) {
+    for (const auto& mine : deal_rows(rows, lengths, dp_size))
+      dealt.push_back(micro_batches(mine, lengths, packing.max_tokens, packing.on));
+    return dealt;
+  }
+  const MicroBatches all = micro_batches(rows, lengths, packing.max_tokens, packing.on);
+  std::vector<int64_t> numbers(all.size()), tokens;
+  std::iota(numbers.begin(), numbers.end(), 0);
+  for (const auto& batch : all) {
+    tokens.push_back(0);
+    for (const int64_t row : batch) tokens.back() += lengths[static_cast<size_t>(row)];
+  }
+  for (const auto& mine : deal_rows(numbers, tokens, dp_size)) {
+    MicroBatches& batches = dealt.emplace_back();
+    for (const int64_t number : mine) batches.push_back(all[static_cast<size_t>(number)]);
+  }
+  return dealt;
 }
 
 }  // namespace spt

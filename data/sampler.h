@@ -24,9 +24,21 @@ std::vector<std::vector<int64_t>> deal_rows(std::span<const int64_t> rows, std::
 std::vector<int64_t> rows_for_rank(std::span<const int64_t> rows, std::span<const int64_t> lengths, int dp_rank,
                                    int dp_size);
 
+using MicroBatches = std::vector<std::vector<int64_t>>;  // rows of each
+
 // Cuts rows into micro-batches of at most `max_tokens` tokens (a single longer row is a micro-batch of its own),
 // first-fit decreasing; with packing off each row is one.
-std::vector<std::vector<int64_t>> micro_batches(std::span<const int64_t> rows, std::span<const int64_t> lengths,
-                                                int64_t max_tokens, bool packing);
+MicroBatches micro_batches(std::span<const int64_t> rows, std::span<const int64_t> lengths, int64_t max_tokens,
+                           bool packing);
+
+struct Packing {
+  int64_t max_tokens = 0;
+  bool on = true;
+  bool before_dealing = false;
+};
+// The micro-batches of a step, by dp rank. Rows are dealt and each rank packs its own, which evens out the ranks'
+// tokens; or they are packed and micro-batches are dealt, so that which rows are together does not hang on dp.
+std::vector<MicroBatches> deal_micro_batches(std::span<const int64_t> rows, std::span<const int64_t> lengths,
+                                             int dp_size, const Packing& packing);
 
 }  // namespace spt

@@ -1,14 +1,23 @@
 #include "trainer/gradients.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/nan_to_num.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "dist/exact_sum.h"
 
 namespace spt {
 
-Gradients::Gradients(const Parameters& parameters, Communicator& dp, bool overlap)
+Gradients::Gradients(const Parameters& parameters, Communicator& dp, bool overlap, bool exact)
     : parameters_(parameters), dp_(dp), overlap_(overlap), whole_begun_(parameters.buckets().size()) {
   int64_t longest = 0;
   for (size_t bucket = 0; bucket < parameters.buckets().size(); ++bucket) {
@@ -26,10 +35,14 @@ Gradients::Gradients(const Parameters& parameters, Communicator& dp, bool overla
   for (size_t bucket = 1; overlap_ && bucket < owned_.size(); ++bucket)
     TORCH_INTERNAL_ASSERT(parameters.grads(bucket).data_ptr() != parameters.grads(bucket - 1).data_ptr(),
                           "gradients that are being reduced and those that are computed share memory");
+  TORCH_INTERNAL_ASSERT(!exact || (!is_sharded_ && !overlap_), "exact sums are whole and reduced once a step");
+  for (size_t bucket = 0; exact && bucket < owned_.size(); ++bucket)
+    sums_.push_back(at::zeros_like(parameters.grads(bucket), at::kLong));
+  if (exact) largest_ = at::zeros({}, parameters.grads(0).options().dtype(at::kFloat));
   if (is_sharded_) received_ = at::empty({longest}, parameters.grads(0).options());
 }
 
-int64_t Gradients::bytes(const Parameters& parameters, const Parameters::Memory& memory, int dp) {
+int64_t Gradients::bytes(const Parameters& parameters, const Parameters::Memory& memory, int dp, bool exact) {
   int64_t sharded = 0, longest = 0;
   const std::vector<int64_t> lengths = parameters.bucket_lengths(memory.multiple);
   for (size_t bucket = 0; bucket < lengths.size(); ++bucket) {
@@ -37,7 +50,8 @@ int64_t Gradients::bytes(const Parameters& parameters, const Parameters::Memory&
     sharded += lengths[bucket] / dp;
     longest = std::max(longest, lengths[bucket] / dp);
   }
-  return 4 * sharded + static_cast<int64_t>(c10::elementSize(*memory.grad_dtype)) * longest;
+  const int64_t sums = exact ? 8 * std::accumulate(lengths.begin(), lengths.end(), int64_t{0}) : 0;
+  return sums + 4 * sharded + static_cast<int64_t>(c10::elementSize(*memory.grad_dtype)) * longest;
 }
 
 void Gradients::bucket_complete(size_t bucket) {
@@ -48,12 +62,44 @@ void Gradients::bucket_complete(size_t bucket) {
   if (overlap_ && is_last_pass_) reduce(bucket);
 }
 
+void Gradients::end_pass() {
+  if (sums_.empty()) return;
+  ++terms_;
+  for (size_t bucket = 0; bucket < sums_.size(); ++bucket) {
+    at::Tensor gradients = parameters_.grads(bucket);
+    add_fixed_point(sums_[bucket], gradients, largest_);
+    gradients.zero_();
+  }
+}
+
 void Gradients::skip_pass() {
   for (size_t bucket = owned_.size(); bucket-- > 0;)
     if (!parameters_.keeps_gradients(bucket)) reduce(bucket);
 }
 
+void Gradients::finish_exact() {
+  // A maximum over ranks need not keep a NaN.
+  const at::Tensor largest = at::nan_to_num(largest_.to(at::kDouble), INFINITY, INFINITY);
+  const at::Tensor terms = at::full({}, terms_, largest_.options().dtype(at::kLong));
+  dp_.all_reduce(largest, Reduce::kMax);
+  dp_.all_reduce(terms);
+  const double most = largest.item<double>(), limit = largest_term(terms.item<int64_t>());
+  if (std::isfinite(most) && most > limit)
+    throw Failure(
+        fmt::format("a gradient of a micro-batch is {}: run.reproducible adds up {} of them below {}; lower "
+                    "optimizer.lr, or set run.reproducible=false in another run.dir",
+                    most, terms.item<int64_t>(), limit));
+  for (size_t bucket = sums_.size(); bucket-- > 0;) {
+    const Bucket mine = Bucket{0, sums_[bucket].numel()}.part(dp_.rank(), dp_.size());
+    at::Tensor sum = sums_[bucket].narrow(0, mine.begin, mine.length());
+    dp_.reduce_scatter(sum, sums_[bucket]);
+    from_fixed_point(owned_[bucket], sum);
+    if (!std::isfinite(most)) owned_[bucket].fill_(NAN);
+  }
+}
+
 void Gradients::finish() {
+  if (!sums_.empty()) return finish_exact();
   for (size_t bucket = whole_begun_; bucket-- > 0;)
     if (parameters_.keeps_gradients(bucket)) reduce(bucket);
   finish_reduction();
@@ -81,6 +127,9 @@ void Gradients::finish_reduction() {
 }
 
 void Gradients::clear() {
+  for (at::Tensor& sum : sums_) sum.zero_();
+  if (largest_.defined()) largest_.zero_();
+  terms_ = 0;
   whole_begun_ = owned_.size();
   for (size_t bucket = 0; bucket < owned_.size(); ++bucket) {
     if (parameters_.keeps_gradients(bucket))

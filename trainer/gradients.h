@@ -7,6 +7,9 @@
 //
 // With overlap a bucket's reduction goes on while the gradients of the next one are computed: in every pass where they
 // are sharded, in the step's last one where they are whole.
+//
+// Exact (run.reproducible): each pass's gradients are added to integers (dist/exact_sum.h), so that the sum hangs
+// neither on the order of passes nor on who makes them. Whole, without overlap.
 #pragma once
 
 #include <cstdint>
@@ -24,19 +27,22 @@ class Gradients {
  public:
   // Of allocated parameters; how they lie says which of the two it is. `dp` must outlive it. REQUIRES: with `overlap`
   // those that share memory have two rooms for it.
-  Gradients(const Parameters& parameters, Communicator& dp, bool overlap = false);
+  Gradients(const Parameters& parameters, Communicator& dp, bool overlap = false, bool exact = false);
 
   // What the constructor takes on a rank of `dp`, for parameters declared but not allocated: bytes.
-  static int64_t bytes(const Parameters& parameters, const Parameters::Memory& memory, int dp);
+  static int64_t bytes(const Parameters& parameters, const Parameters::Memory& memory, int dp, bool exact = false);
 
   // Whether the backward pass that comes is this rank's last one of the step.
   void begin_pass(bool is_last) { is_last_pass_ = is_last; }
   // Collective where sharded, and with overlap in the last pass: a bucket's gradients of this backward pass are
   // complete. The buckets of a pass come from the last to the first.
   void bucket_complete(size_t bucket);
+  // After a backward pass: exact, its gradients go into the sums.
+  void end_pass();
   // Collective where sharded: takes part in the reductions of a backward pass that this rank does not make.
   void skip_pass();
-  // Collective: sums what is not reduced yet.
+  // Collective: sums what is not reduced yet. Exact, gradients are NaN where one of a pass was none; throws Failure
+  // where one is too large to be added up.
   void finish();
 
   // Of each bucket what this rank owns, summed over dp; from `finish` on.
@@ -44,6 +50,7 @@ class Gradients {
   void clear();
 
  private:
+  void finish_exact();
   void reduce(size_t bucket);
   void finish_reduction();
 
@@ -54,6 +61,9 @@ class Gradients {
   std::vector<at::Tensor> owned_;  // by bucket; of a bucket that keeps its gradients a view of them
   at::Tensor received_;            // what is owned of one pass
   bool is_last_pass_ = false;
+  std::vector<at::Tensor> sums_;  // exact: int64, by bucket
+  at::Tensor largest_;            // of their terms
+  int64_t terms_ = 0;
   size_t whole_begun_;  // of those that keep theirs, this bucket and the ones behind it are being reduced
   // The one that goes on, if any, and its bucket.
   Begun reduction_;

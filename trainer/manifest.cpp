@@ -24,13 +24,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-std::string cpu_type() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);)
-    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-  return "unknown";
-}
-
 // Each scalar under its dotted path.
 std::map<std::string, std::string> flat(const json& manifest, const std::vector<const char*>& keys) {
   std::map<std::string, std::string> values;
@@ -73,6 +66,13 @@ std::string weights_sha256(const fs::path& model, const std::stop_token& stop) {
 
 std::string model_config_sha256(const fs::path& model) {
   return sha256_file(model / "config.json");
+}
+
+std::string cpu_type() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  return "unknown";
 }
 
 json build_info() {

@@ -29,6 +29,9 @@ struct ManifestFacts {
 std::string weights_sha256(const std::filesystem::path& model, const std::stop_token& stop = {});
 std::string model_config_sha256(const std::filesystem::path& model);
 
+// Of this host, as /proc/cpuinfo names it.
+std::string cpu_type();
+
 // Collective: hosts, threads and CPU types are gathered.
 nlohmann::json make_manifest(Runtime& runtime, const RunConfig& config, const ManifestFacts& facts);
 

@@ -158,9 +158,11 @@ std::vector<Segment> segments_of(const Parameters& parameters, int tp_size) {
   return segments;
 }
 
-std::unique_ptr<ZeroAdamW> make_optimizer(Parameters& parameters, const AdamWConfig& config, const Mesh& mesh) {
+std::unique_ptr<ZeroAdamW> make_optimizer(Parameters& parameters, const AdamWConfig& config, const Mesh& mesh,
+                                          bool exact_norm) {
   return std::make_unique<ZeroAdamW>(parameters.values(), parameters.buckets(),
-                                     segments_of(parameters, mesh.tp->size()), config, *mesh.dp, mesh.world);
+                                     segments_of(parameters, mesh.tp->size()), config, *mesh.dp, mesh.world,
+                                     exact_norm);
 }
 
 void save_optimizer_state(CheckpointWriter& writer, const std::string& folder, const Parameters& parameters,

@@ -31,7 +31,8 @@ std::vector<Run> runs_of(const Shard& shard, int64_t from, int64_t to);
 std::vector<Segment> segments_of(const Parameters& parameters, int tp_size);
 
 // The optimizer of an allocated model.
-std::unique_ptr<ZeroAdamW> make_optimizer(Parameters& parameters, const AdamWConfig& config, const Mesh& mesh);
+std::unique_ptr<ZeroAdamW> make_optimizer(Parameters& parameters, const AdamWConfig& config, const Mesh& mesh,
+                                          bool exact_norm = false);
 
 // Writes this rank's file, below `folder` ("optimizer/").
 void save_optimizer_state(CheckpointWriter& writer, const std::string& folder, const Parameters& parameters,

@@ -202,11 +202,11 @@ const Planner::Dealt& Planner::dealt(const Run& run) const {
   const int64_t steps = std::min({kSteps, steps_, std::max<int64_t>(1, kExamples / sampler.batch)});
   for (int64_t step = 0; step < steps; ++step) {
     auto& ranks = entry->second.emplace_back();
-    for (const auto& mine : deal_rows(rows_for_step(step, sampler), lengths_, run.dp)) {
+    for (const auto& mine :
+         deal_micro_batches(rows_for_step(step, sampler), lengths_, run.dp, packing_of(run.config))) {
       if (mine.empty()) continue;
       auto& passes = ranks.emplace_back();
-      for (const auto& rows : micro_batches(mine, lengths_, micro_batch, config_.data.packing))
-        passes.push_back(pass_of(rows, run));
+      for (const auto& rows : mine) passes.push_back(pass_of(rows, run));
     }
   }
   return entry->second;
@@ -262,7 +262,8 @@ PlannedMemory Planner::memory_of(const Run& run) const {
   const int64_t copies = copies_bytes(run);
   planned.on_host = (run.is_offloaded ? state : 0) + (run.device.is_cpu() ? 0 : copies);
   planned.parts = {{"weights", bytes.values},
-                   {"gradients", bytes.grads + Gradients::bytes(parameters, run.memory.parameters, run.dp)},
+                   {"gradients", bytes.grads + Gradients::bytes(parameters, run.memory.parameters, run.dp,
+                                                                run.config.run.reproducible)},
                    {"optimizer state", run.is_offloaded ? 0 : state},
                    {"activations kept for backward", activations.kept},
                    {"a block's backward, or the loss", std::max(activations.block, activations.loss)},

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "data/config_file.h"
+#include "dist/exact_sum.h"
 #include "dist/watchdog.h"
 
 namespace spt {
@@ -93,9 +94,24 @@ void CheckpointSection::validate(std::vector<std::string>& errors) const {
   limits.between("keep", keep, 1);
 }
 
+void RunConfig::validate(std::vector<std::string>& errors) const {
+  if (!run.reproducible) return;
+  const auto refuse = [&](bool given, const char* what) {
+    if (given) errors.push_back(fmt::format("run.reproducible goes with {} only", what));
+  };
+  refuse(optimizer.zero != ZeroStage::kState, "optimizer.zero=1");
+  refuse(optimizer.grad_dtype != GradDtype::kFp32, "optimizer.grad_dtype=fp32");
+  refuse(mesh.overlap == CommOverlap::kOn, "mesh.overlap=off or auto");
+}
+
+Packing packing_of(const RunConfig& config) {
+  return {config.train.micro_batch_tokens, config.data.packing, config.run.reproducible};
+}
+
 RunConfig load_run_config(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
   RunConfig config = read_fields<RunConfig>(load_config_values(file, overrides));
   if (!config.train.epochs && !config.train.steps) config.train.epochs = 5;
+  if (config.run.reproducible) config.mesh.overlap = CommOverlap::kOff;
   return config;
 }
 
@@ -112,11 +128,11 @@ bool shards_gradients(const RunConfig& config, int dp) {
 }
 
 CausalLm::Memory model_memory(const RunConfig& config, at::ScalarType dtype, int dp, bool overlap) {
-  // What a rank owns of a bucket begins on a full cache line.
-  constexpr int64_t kMultiple = 64;
+  // What a rank owns of a bucket begins on a full cache line, or with a block of exact sums.
+  const int64_t multiple = config.run.reproducible ? kExactBlock : 64;
   const at::ScalarType grad_dtype = config.optimizer.grad_dtype == GradDtype::kFp32 ? at::kFloat : at::kBFloat16;
   const bool is_sharded = shards_gradients(config, dp);
-  return {{dtype, grad_dtype, dp * kMultiple, is_sharded ? (overlap ? 2 : 1) : 0},
+  return {{dtype, grad_dtype, dp * multiple, is_sharded ? (overlap ? 2 : 1) : 0},
           config.model.recompute,
           config.model.sequence_parallel};
 }
@@ -151,7 +167,13 @@ std::vector<std::string> differing_values(const RunConfig& there, const RunConfi
 }
 
 std::vector<std::string> differences(const RunConfig& there, const RunConfig& now) {
-  return differences_where(there, now, [](const std::string& key) { return !may_change_on_resume(key); });
+  // What changes the order of floating-point sums in a micro-batch.
+  static constexpr const char* kOrder[] = {"mesh.tp", "model.recompute", "model.sequence_parallel",
+                                           "train.micro_batch_tokens"};
+  return differences_where(there, now, [&](const std::string& key) {
+    return !may_change_on_resume(key) || (now.run.reproducible && std::any_of(std::begin(kOrder), std::end(kOrder),
+                                                                              [&](const char* k) { return key == k; }));
+  });
 }
 
 }  // namespace spt

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/fields.h"
+#include "data/sampler.h"
 #include "dist/mesh.h"
 #include "trainer/model/causal_lm.h"
 #include "trainer/optim/schedule.h"
@@ -40,6 +41,7 @@ struct RunSection {
   int64_t log_every = 1;
   double collective_timeout_s = 600;
   double io_timeout_s = 3600;
+  bool reproducible = false;
 
   template <class F>
   void fields(F& f) {
@@ -48,6 +50,9 @@ struct RunSection {
     f("log_every", log_every, "steps between lines on the console");
     f("collective_timeout_s", collective_timeout_s, "a collective that takes longer ends the job; 0: never");
     f("io_timeout_s", io_timeout_s, "the same while loading and saving");
+    f("reproducible", reproducible,
+      "the same bits on any number of dp ranks and after any interruption, on CPUs of one kind with as many threads a "
+      "rank; 8 bytes a parameter more");
   }
   void validate(std::vector<std::string>& errors) const;
 };
@@ -143,7 +148,11 @@ struct RunConfig {
     f("train", train, "");
     f("checkpoint", checkpoint, "");
   }
+  void validate(std::vector<std::string>& errors) const;
 };
+
+// How a step's rows become micro-batches.
+Packing packing_of(const RunConfig& config);
 
 RunConfig load_run_config(const std::filesystem::path& file, const std::vector<std::string>& overrides);
 

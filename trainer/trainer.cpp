@@ -11,10 +11,12 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
+#include "base/add_seconds.h"
 #include "base/log.h"
 #include "base/stop.h"
 #include "data/safetensors.h"
 #include "dist/cuda_device.h"
+#include "dist/exact_sum.h"
 #include "dist/watchdog.h"
 #include "trainer/console.h"
 #include "trainer/eval/perplexity.h"
@@ -22,6 +24,7 @@
 #include "trainer/manifest.h"
 #include "trainer/model/pretrained.h"
 #include "trainer/optimizer_state.h"
+#include "trainer/reproducible.h"
 #include "trainer/same_view.h"
 
 namespace spt {
@@ -29,10 +32,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 int64_t peak_memory_bytes(at::Device device) {
   if (device.is_cuda()) return cuda_peak_memory_bytes(device.index());
@@ -109,6 +108,7 @@ Trainer::Trainer(RunConfig config, Runtime& runtime, std::vector<std::string> co
       mesh_(runtime, config_.mesh),
       checkpoints_(config_.run.dir / "checkpoints", runtime.host_world()),
       model_(inputs_.model, mesh_.place.tp_rank, mesh_.tp->size()) {
+  if (config_.run.reproducible) make_products_reproducible();
   if (config_.model.init == Init::kPretrained && runtime.rank() == 0) check_pretrained(model_, config_.model.path);
 }
 
@@ -141,6 +141,7 @@ ExitStatus Trainer::run() {
   check_same_view(runtime_, {{fmt::format("run folder {}", config_.run.dir.string()),
                               hash_file_ends(config_.run.dir / "run.lock")}});
 
+  if (config_.run.reproducible) require_one_kind_of_machine(runtime_, config_.run.dir);
   std::optional<int64_t> checkpoint = resume_point(config_, checkpoints_);
   if (checkpoint) checkpoint = checkpoints_.newest_whole();
   int64_t done = checkpoint.value_or(0);
@@ -225,10 +226,10 @@ void Trainer::require_same_inputs(const fs::path& hf) const {
 void Trainer::load(std::optional<int64_t> checkpoint) {
   model_.allocate(*mesh_.tp, model_memory(config_, scalar_type(config_.model.dtype, runtime_.device()),
                                           mesh_.dp->size(), mesh_.overlap));
-  gradients_ = std::make_unique<Gradients>(model_.parameters(), *mesh_.dp, mesh_.overlap);
+  gradients_ = std::make_unique<Gradients>(model_.parameters(), *mesh_.dp, mesh_.overlap, config_.run.reproducible);
   if (shards_gradients(config_, mesh_.dp->size()) || mesh_.overlap)
     model_.on_bucket_complete([this](size_t bucket) { gradients_->bucket_complete(bucket); });
-  optimizer_ = make_optimizer(model_.parameters(), config_.optimizer, mesh_);
+  optimizer_ = make_optimizer(model_.parameters(), config_.optimizer, mesh_, config_.run.reproducible);
   if (mesh_.overlap) model_.on_bucket_needed([this](size_t bucket) { optimizer_->finish_gathering(bucket); });
   saver_.emplace(Saver::Run{config_, inputs_, runtime_, mesh_, checkpoints_, model_, *optimizer_});
   if (!checkpoint) {
@@ -289,6 +290,7 @@ MetricsRow Trainer::step(int64_t step) {
 
   const double scale = 1.0 / static_cast<double>(row.trained_tokens);
   at::Tensor loss = at::zeros({}, at::TensorOptions(runtime_.device()).dtype(at::kDouble));
+  ExactSum exact_loss;
   for (const Batch& batch : batches) {  // 3 forward and backward
     if (batch.trained_tokens() == 0) {
       gradients_->skip_pass();
@@ -298,10 +300,18 @@ MetricsRow Trainer::step(int64_t step) {
     const at::Tensor sum = model_.loss_sum(batch, scale);
     backward(sum, scale);
     loss += sum.detach();
+    exact_loss.add(config_.run.reproducible ? sum.item<double>() : 0);
+    gradients_->end_pass();
   }
   for (int64_t pass = passes; pass < most_passes; ++pass) gradients_->skip_pass();
   gradients_->finish();
-  mesh_.dp->all_reduce(loss);
+  if (config_.run.reproducible) {
+    const at::Tensor limbs = exact_loss.limbs();
+    mesh_.dp->all_reduce(limbs);
+    loss.fill_(ExactSum::of(limbs));
+  } else {
+    mesh_.dp->all_reduce(loss);
+  }
   row.lr = learning_rate(config_.schedule, config_.optimizer.lr, step, inputs_.total_steps);
   row.grad_norm = optimizer_->step(row.lr, gradients_->owned()).item<double>();  // 4 update
   if (!mesh_.overlap) optimizer_->finish_gathering();
@@ -333,11 +343,10 @@ double Trainer::communication_seconds() const {
 }
 
 std::vector<Batch> Trainer::load_batches(int64_t step) const {
-  const auto mine = rows_for_rank(rows_for_step(step, inputs_.sampler), inputs_.train->lengths(), mesh_.place.dp_rank,
-                                  mesh_.dp->size());
+  const auto dealt = deal_micro_batches(rows_for_step(step, inputs_.sampler), inputs_.train->lengths(),
+                                        mesh_.dp->size(), packing_of(config_));
   std::vector<Batch> batches;
-  for (const auto& rows :
-       micro_batches(mine, inputs_.train->lengths(), config_.train.micro_batch_tokens, config_.data.packing))
+  for (const auto& rows : dealt[static_cast<size_t>(mesh_.place.dp_rank)])
     batches.push_back(inputs_.train->batch(rows));
   return batches;
 }

@@ -145,5 +145,26 @@ TEST(MicroBatches, OfNoRowsAreNone) {
   EXPECT_THAT(micro_batches({}, {}, 100, true), IsEmpty());
 }
 
+TEST(DealMicroBatches, PackedBeforeDealing_AreTheSameOnAnyRanks) {
+  const std::vector<int64_t> lengths{60, 50, 40, 30, 20, 10, 90};
+  MicroBatches expected = micro_batches(all_rows(7), lengths, 100, true);
+  std::sort(expected.begin(), expected.end());
+  for (const int ranks : {1, 2, 3, 4, 9}) {
+    const auto dealt = deal_micro_batches(all_rows(7), lengths, ranks, {100, true, true});
+    ASSERT_EQ(dealt.size(), ranks);
+    MicroBatches all;
+    for (const MicroBatches& mine : dealt) all.insert(all.end(), mine.begin(), mine.end());
+    std::sort(all.begin(), all.end());
+    EXPECT_EQ(all, expected) << ranks << " ranks";
+  }
+}
+
+TEST(DealMicroBatches, OtherwiseEachRankPacksItsOwnRows) {
+  const std::vector<int64_t> lengths{60, 50, 40, 30};
+  const auto dealt = deal_micro_batches(all_rows(4), lengths, 2, {100, true, false});
+  EXPECT_THAT(dealt, ElementsAre(micro_batches(rows_for_rank(all_rows(4), lengths, 0, 2), lengths, 100, true),
+                                 micro_batches(rows_for_rank(all_rows(4), lengths, 1, 2), lengths, 100, true)));
+}
+
 }  // namespace
 }  // namespace spt

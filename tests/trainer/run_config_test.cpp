@@ -82,7 +82,7 @@ TEST_F(RunConfigFile, BadValues_AreRefusedWithKeyValueAndLimit) {
       {"optimizer.eps=0", "optimizer.eps is 0, must be at least 1e-37"},
       {"optimizer.betas=[0.9]", "optimizer.betas has 1 values, must have 2"},
       {"optimizer.betas=[0.9, 1]", "optimizer.betas is 1, must be at least 0 and below 1"},
-      {"optimizer.weight_decay=-0.1", "optimizer.weight_decay is -0.1, must be at least 0"},
+      {"optimizer.weight_decay=-0.1", "optimizer.weight_decay is -0.1, must be 0 to 1000"},
       {"optimizer.clip_norm=-1", "optimizer.clip_norm is -1, must be at least 0"},
       {"schedule.kind=cosine", "schedule.kind is 'cosine', expected one of linear"},
       {"schedule.warmup_steps=-1", "schedule.warmup_steps is -1, must be at least 0"},

@@ -5,21 +5,16 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/zeros.h>
+#include <ATen/ops/full.h>
 
 #include "base/error.h"
 #include "data/sampler.h"
+#include "dist/exact_sum.h"
 #include "trainer/eval/log_probabilities.h"
 
 namespace spt {
 
 namespace {
-
-std::vector<int64_t> my_rows(const Dataset& corpus, const Mesh& mesh) {
-  std::vector<int64_t> rows(static_cast<size_t>(corpus.size()));
-  std::iota(rows.begin(), rows.end(), 0);
-  return rows_for_rank(rows, corpus.lengths(), mesh.place.dp_rank, mesh.dp->size());
-}
 
 // Σ −log p and its number of trained tokens.
 std::pair<double, int64_t> loss_of(CausalLm& model, const Batch& batch) {
@@ -49,14 +44,19 @@ ExampleLoss example_loss(CausalLm& model, const Dataset& corpus, int64_t row) {
 }
 
 double held_out_loss(CausalLm& model, const Dataset& corpus, Mesh& mesh, int64_t micro_batch_tokens) {
-  at::Tensor sums = at::zeros({2}, at::kDouble);
-  for (const auto& rows : micro_batches(my_rows(corpus, mesh), corpus.lengths(), micro_batch_tokens, true)) {
-    const auto [nll, trained] = loss_of(model, corpus.batch(rows));
-    sums[0] += nll;
-    sums[1] += static_cast<double>(trained);
+  std::vector<int64_t> all(static_cast<size_t>(corpus.size()));
+  std::iota(all.begin(), all.end(), 0);
+  const auto dealt = deal_micro_batches(all, corpus.lengths(), mesh.dp->size(), {micro_batch_tokens, true, true});
+  ExactSum nll;
+  int64_t trained = 0;
+  for (const auto& rows : dealt[static_cast<size_t>(mesh.place.dp_rank)]) {
+    const auto [of_rows, tokens] = loss_of(model, corpus.batch(rows));
+    nll.add(of_rows);
+    trained += tokens;
   }
-  sums = sum_over(*mesh.dp, sums);
-  return sums[0].item<double>() / sums[1].item<double>();
+  const at::Tensor limbs = sum_over(*mesh.dp, nll.limbs());
+  return ExactSum::of(limbs) /
+         static_cast<double>(sum_over(*mesh.dp, at::full({}, trained, at::kLong)).item<int64_t>());
 }
 
 Perplexity perplexity(const std::vector<ExampleLoss>& losses) {

@@ -1,6 +1,7 @@
 #include "trainer/optim/zero_adamw.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
@@ -11,6 +12,7 @@
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
+#include "dist/exact_sum.h"
 #include "trainer/optim/split_master.h"
 
 namespace spt {
@@ -36,8 +38,13 @@ void AdamWConfig::validate(std::vector<std::string>& errors) const {
 }
 
 ZeroAdamW::ZeroAdamW(at::Tensor values, const std::vector<Bucket>& buckets, const std::vector<Segment>& segments,
-                     AdamWConfig config, Communicator& dp, Communicator& world)
-    : values_(std::move(values)), buckets_(buckets), config_(std::move(config)), dp_(dp), world_(world) {
+                     AdamWConfig config, Communicator& dp, Communicator& world, bool exact_norm)
+    : values_(std::move(values)),
+      buckets_(buckets),
+      config_(std::move(config)),
+      dp_(dp),
+      world_(world),
+      exact_norm_(exact_norm) {
   int64_t length = 0;
   for (const Bucket& bucket : buckets_) {
     TORCH_INTERNAL_ASSERT(bucket.length() % dp.size() == 0);
@@ -66,19 +73,35 @@ int64_t ZeroAdamW::step_bytes(int64_t owned, at::ScalarType dtype, at::Device de
   return std::max(8 * std::min(owned, kNormChunk), dtype == at::kFloat ? 0 : kBytes * chunk);
 }
 
+at::Tensor ZeroAdamW::norm_of(const std::vector<at::Tensor>& grads) {
+  at::Tensor squares = at::zeros({}, values_.options().dtype(at::kDouble));
+  ExactSum exact;
+  for (const OwnedSegment& segment : segments_) {
+    const at::Tensor whole = grads[segment.bucket].narrow(0, segment.begin, segment.length);
+    if (exact_norm_) {  // what is owned begins with a block
+      const int64_t first = std::min(segment.length, (kExactBlock - segment.begin % kExactBlock) % kExactBlock);
+      exact.add_squares(whole.narrow(0, 0, first), segment.norm_weight);
+      exact.add_squares(whole.narrow(0, first, segment.length - first), segment.norm_weight);
+      continue;
+    }
+    for (const at::Tensor& part : whole.split(kNormChunk))
+      squares.add_(at::linalg_vector_norm(part, 2, std::nullopt, false, at::kDouble).square_(), segment.norm_weight);
+  }
+  if (exact_norm_) {
+    const at::Tensor limbs = exact.limbs().to(values_.device());
+    world_.all_reduce(limbs);
+    return squares.fill_(std::sqrt(ExactSum::of(limbs.cpu())));
+  }
+  world_.all_reduce(squares);
+  return squares.sqrt_();
+}
+
 at::Tensor ZeroAdamW::step(double lr, const std::vector<at::Tensor>& grads) {
   at::NoGradGuard no_grad;
   finish_gathering();  // of a step before that this rank had nothing to compute for
   TORCH_INTERNAL_ASSERT(grads.size() == owned_.size());
   for (size_t i = 0; i < owned_.size(); ++i) TORCH_INTERNAL_ASSERT(grads[i].numel() == owned_[i].length);
-  at::Tensor norm = at::zeros({}, values_.options().dtype(at::kDouble));
-  for (const OwnedSegment& segment : segments_) {
-    const at::Tensor whole = grads[segment.bucket].narrow(0, segment.begin, segment.length);
-    for (const at::Tensor& part : whole.split(kNormChunk))
-      norm.add_(at::linalg_vector_norm(part, 2, std::nullopt, false, at::kDouble).square_(), segment.norm_weight);
-  }
-  world_.all_reduce(norm);
-  norm.sqrt_();
+  const at::Tensor norm = norm_of(grads);
 
   // The fused kernel divides gradients by this: as torch.nn.utils.clip_grad_norm_ scales them.
   std::optional<at::Tensor> scale;

@@ -79,8 +79,11 @@ class ZeroAdamW {
   //
   // State takes 8 bytes an owned parameter, and 2 more where values are bf16: the lower half of the fp32 master weight,
   // whose upper half the value is (rounded half up, the lower half signed: exact).
+  //
+  // With `exact_norm` the gradient norm's bits hang on no number of ranks. REQUIRES: buckets' lengths are multiples of
+  // kExactBlock · dp.size() (dist/exact_sum.h).
   ZeroAdamW(at::Tensor values, const std::vector<Bucket>& buckets, const std::vector<Segment>& segments,
-            AdamWConfig config, Communicator& dp, Communicator& world);
+            AdamWConfig config, Communicator& dp, Communicator& world, bool exact_norm = false);
 
   // What the state takes for `owned` parameters whose values have this dtype: bytes.
   static int64_t state_bytes(int64_t owned, at::ScalarType dtype) { return owned * (dtype == at::kFloat ? 8 : 10); }
@@ -117,6 +120,7 @@ class ZeroAdamW {
     bool decay;
     double norm_weight;
   };
+  at::Tensor norm_of(const std::vector<at::Tensor>& grads);
   void update(const OwnedSegment& segment, const at::Tensor& grads, double lr, const std::optional<at::Tensor>& scale);
   Begun begin_gathering(size_t bucket);
   int64_t in_values(int64_t at, int64_t length) const;  // where a stretch of the state lies in the flat buffers
@@ -130,6 +134,7 @@ class ZeroAdamW {
   AdamWConfig config_;
   Communicator& dp_;
   Communicator& world_;
+  bool exact_norm_;
   std::vector<Begun> gathers_;  // by bucket
   int64_t steps_ = 0;
 };
