@@ -18,6 +18,10 @@ spt_integration_test(stop resume_test.py StopTest 300)
 spt_integration_test(kill resume_test.py KillTest 300)
 spt_integration_test(background_saves resume_test.py BackgroundTest 300)
 spt_integration_test(reproducible reproducible_test.py ReproducibleTest 300)
+# Ten cycles of bench/soak.py.
+add_test(NAME integration.soak COMMAND "${Python3_EXECUTABLE}" "${CMAKE_SOURCE_DIR}/bench/soak.py" --cycles 10)
+set_tests_properties(integration.soak PROPERTIES LABELS "integration;ranks" PROCESSORS 2 TIMEOUT 300
+  ENVIRONMENT "${spt_mpi_environment};SPT_PROGRAM=$<TARGET_FILE:spt>;SPT_MPIEXEC=${MPIEXEC_EXECUTABLE};PYTHONDONTWRITEBYTECODE=1")
 spt_integration_test(run_folder resume_test.py FoldersTest 180)
 spt_integration_test(two_runs resume_test.py ShareTest 180)
 spt_integration_test(failing_rank resume_test.py FailureTest 180)
