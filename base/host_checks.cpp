@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/add_seconds.h"
 #include "base/durable.h"
 #include "base/error.h"
 
@@ -31,10 +32,6 @@ constexpr double kCheckpointGb = 95;           // of a 7B model with its optimiz
 constexpr int64_t kPiece = int64_t{32} << 20;  // bytes, written and synced at a time
 constexpr double kMostSeconds = 5;
 constexpr double kMostClockDifference = 2;  // seconds
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 rlim_t soft_limit(int resource) {
   rlimit limit{};

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/add_seconds.h"
 #include "base/log.h"
 #include "trainer/hf_folder.h"
 #include "trainer/model/pretrained.h"
@@ -10,14 +11,6 @@
 namespace spt {
 
 using Clock = std::chrono::steady_clock;
-
-namespace {
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-}  // namespace
 
 bool Saver::save(int64_t step, bool is_last) {
   if (save_) {
