@@ -156,7 +156,7 @@ TEST(ZeroAdamW, ABadStep_IsCountedButNotApplied) {
   const double nan = std::nan(""), infinite = std::numeric_limits<double>::infinity();
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16})
     for (const double clip : {0.0, 1.0})
-      for (const auto [loss, element] :
+      for (const auto& [loss, element] :
            {std::pair(nan, 1.0), {infinite, 1.0}, {1.0, nan}, {1.0, infinite}, {-infinite, infinite}}) {
         AdamWConfig config;
         config.clip_norm = clip;
