@@ -1,4 +1,4 @@
-// Time that is added up over calls.
+// Time that passes, and time that is added up over calls.
 #pragma once
 
 #include <chrono>

@@ -1,6 +1,6 @@
-// generate_loop MODEL_DIR PROMPTS.jsonl BATCH OUT.jsonl
+// generate_loop MODEL_DIR PROMPTS.jsonl BATCH OUT.jsonl [fp32|bf16]
 //
-// Greedy continuations of given lengths in fp32, for bench/generate_speed.sh. PROMPTS: {"prompt_ids": […],
+// Greedy continuations of given lengths, for bench/generate_speed.sh and bench/gpu.sh. PROMPTS: {"prompt_ids": […],
 // "new_tokens": N} a line; no token ends a continuation before. Under mpirun every rank takes its share (dp). OUT:
 // {"output_ids": […]} a line. Prints seconds (of the slowest rank, without loading), tokens and tokens_per_second.
 #include <chrono>
@@ -63,10 +63,10 @@ json continue_all(CausalLm& model, const Work& work, int64_t batch, const Commun
 }
 
 void measure(const std::filesystem::path& folder, const std::filesystem::path& prompts, int64_t batch,
-             const std::filesystem::path& out, Runtime& runtime) {
+             const std::filesystem::path& out, at::ScalarType dtype, Runtime& runtime) {
   Mesh mesh(runtime, {});
   CausalLm model(load_model_config(folder), mesh.place.tp_rank, mesh.tp->size());
-  model.allocate(*mesh.tp, {});
+  model.allocate(*mesh.tp, {{dtype}});
   load_pretrained(model, folder);
   const Work work = read_work(prompts);
   const auto begin = std::chrono::steady_clock::now();
@@ -98,8 +98,10 @@ void measure(const std::filesystem::path& folder, const std::filesystem::path& p
 
 int main(int argc, char** argv) {
   return run_distributed(argc, argv, [&](Runtime& runtime) {
-    if (argc != 5) throw BadInput("usage: generate_loop MODEL_DIR PROMPTS.jsonl BATCH OUT.jsonl");
-    measure(argv[1], argv[2], std::stoll(argv[3]), argv[4], runtime);
+    const std::string dtype = argc == 6 ? argv[5] : "fp32";
+    if (argc < 5 || argc > 6 || (dtype != "fp32" && dtype != "bf16"))
+      throw BadInput("usage: generate_loop MODEL_DIR PROMPTS.jsonl BATCH OUT.jsonl [fp32|bf16]");
+    measure(argv[1], argv[2], std::stoll(argv[3]), argv[4], dtype == "fp32" ? at::kFloat : at::kBFloat16, runtime);
     return ExitStatus::kDone;
   });
 }

@@ -16,8 +16,10 @@ LLAMA_2_7B = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hid
               "tie_word_embeddings": False, "vocab_size": 32000}
 RANKS = (8, 16, 32, 64, 128, 256, 512)
 WEAK_EXAMPLES, STRONG_EXAMPLES, TOKENS = 64, 4096, 2048
-KNOBS = [("as it ships", 64, ()), ("tp 2", 64, ("mesh.tp=2",)), ("tp 8", 64, ("mesh.tp=8",)), ("bf16 gradients", 64, ("optimizer.grad_dtype=bf16",)),
-         ("zero 2", 64, ("optimizer.zero=2",)), ("16 examples a GPU", 16, ()), ("4 examples a GPU", 4, ())]  # name, examples a GPU, keys
+KNOBS = [("as it ships", 64, ()), ("tp 2", 64, ("mesh.tp=2",)), ("tp 8", 64, ("mesh.tp=8",)), ("recompute: none", 64, ("model.recompute=none",)),
+         ("recompute: attention", 64, ("model.recompute=attention",)), ("overlap: off", 64, ("mesh.overlap=off",)), ("bf16 gradients", 64, ("optimizer.grad_dtype=bf16",)),
+         ("zero 2", 64, ("optimizer.zero=2",)),
+         ("zero 2, overlap: off", 64, ("optimizer.zero=2", "mesh.overlap=off")), ("16 examples a GPU", 16, ()), ("4 examples a GPU", 4, ())]  # name, examples a GPU, keys
 
 
 def plan(args, model, ranks, examples, overrides=()):

@@ -1,5 +1,5 @@
 // A corpus.h5 as rows of tokens, read on demand; a corpus in parts opens those that its rows stand in. Opened
-// read-only, file locking off. One object is for one thread at a time.
+// read-only, file locking off. One object is for one thread at a time, but for what is said below.
 #pragma once
 
 #include <cstdint>
@@ -40,6 +40,7 @@ class Dataset {
   const std::vector<int64_t>& lengths() const { return lengths_; }        // tokens of each row, after trimming
   int64_t trimmed() const { return trimmed_; }                            // rows that max_tokens made shorter
   const CorpusInfo& info() const { return info_; }
+  // These two also while another thread calls `batch`.
   std::string id(int64_t row) const;
   std::string source(int64_t row) const;
   // Throws BadInput unless the corpus was made with the tokenizer whose file has this hash; `model` names it.

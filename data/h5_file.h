@@ -1,6 +1,6 @@
 // One-dimensional data sets and attributes of HDF5 files: as much of HDF5 as a corpus needs, and the only place that
-// knows it. The library keeps global state: calls from several threads wait for each other, over all files. One object
-// is for one thread at a time.
+// knows it. The library keeps global state: calls from several threads wait for each other, over all files, also those
+// of one reader. A writer is for one thread at a time.
 #pragma once
 
 #include <cstdint>

@@ -27,7 +27,7 @@ Begun::Begun() = default;
 
 Begun::Begun(std::unique_ptr<Work> work, const char* operation, double& seconds)
     : state_(new State{std::move(work), operation, &seconds}) {
-  all().push_back(state_.get());
+  if (state_->work->needs_looks()) all().push_back(state_.get());
 }
 
 Begun::~Begun() {

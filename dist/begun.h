@@ -1,7 +1,7 @@
 // A collective that goes on while its rank computes.
 //
 // Over MPI little moves by itself: what was begun gets on in `advance_begun`, a look, which layers take between their
-// products.
+// products. A GPU's collectives go on by themselves, on a stream of their own.
 #pragma once
 
 #include <cstdint>
@@ -17,13 +17,14 @@ class Begun {
    public:
     virtual ~Work() = default;
     virtual bool advance() = 0;  // as far as it goes without waiting: true once it is done
-    virtual void wait() = 0;     // until it is done
+    virtual void wait() = 0;     // until it is done, or what the current stream is given next waits until it is
+    virtual bool needs_looks() const { return true; }  // false: goes on by itself, `advance` is never called
   };
 
   // One that is done.
   Begun();
-  // Finished by the thread that began it. `work` spends its time on `seconds`, which must outlive it; the watchdog
-  // knows it as `operation`.
+  // Finished by the thread that began it, unless it needs no looks. `work` spends its time on `seconds`, which must
+  // outlive it; the watchdog knows it as `operation`.
   Begun(std::unique_ptr<Work> work, const char* operation, double& seconds);
   // One that is not finished goes on to the end of the process: others may still read and write its tensors.
   ~Begun();
@@ -36,7 +37,7 @@ class Begun {
  private:
   friend void advance_begun();
   struct State;
-  static std::vector<State*>& all();  // of this thread, in the order in which they were begun
+  static std::vector<State*>& all();  // of this thread that need looks, in the order in which they were begun
 
   std::unique_ptr<State> state_;
 };

@@ -40,7 +40,7 @@ class Communicator {
   void all_gather(at::Tensor out, const at::Tensor& in);
   // The same two, that go on while this rank computes: both tensors are theirs until they are finished. All ranks begin
   // them at the same place among all their calls of this group, and finish those of reduce_scatter at the same place as
-  // well. Done when they return where the device works on its own, or nothing else is made of them.
+  // well. Done when they return where nothing else is made of them.
   [[nodiscard]] Begun begin_reduce_scatter(at::Tensor out, const at::Tensor& in);
   [[nodiscard]] Begun begin_all_gather(at::Tensor out, const at::Tensor& in);
   void broadcast(at::Tensor x, int root);

@@ -72,6 +72,10 @@ int64_t cuda_peak_memory_bytes(int index) {
   return stats.reserved_bytes[static_cast<size_t>(StatType::AGGREGATE)].peak;
 }
 
+int64_t cuda_allocations(int index) {
+  return c10::cuda::CUDACachingAllocator::getDeviceStats(static_cast<c10::DeviceIndex>(index)).num_device_alloc;
+}
+
 int64_t cuda_free_memory_bytes() {
   size_t free = 0, total = 0;
   check_cuda(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");

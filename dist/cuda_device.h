@@ -20,6 +20,7 @@ CudaVersions cuda_versions();
 void set_cuda_device(int index);  // the calling thread's current device
 // The most that libtorch's allocator has held of it since the start.
 int64_t cuda_peak_memory_bytes(int index);
-int64_t cuda_free_memory_bytes();  // on the current device, by all processes' use of it
+int64_t cuda_allocations(int index);  // calls of cudaMalloc by it since the start
+int64_t cuda_free_memory_bytes();     // on the current device, by all processes' use of it
 
 }  // namespace spt

@@ -68,15 +68,18 @@ std::vector<MeshPlace> mesh_places(const std::vector<std::string>& hosts, const 
 }
 
 bool overlaps(const std::vector<std::string>& hosts, const std::vector<MeshPlace>& places, const MeshConfig& config,
-              at::Device device) {
-  if (config.overlap == CommOverlap::kOn && !device.is_cpu())
-    throw BadInput("mesh.overlap is on, which is for CPU ranks only; use auto");
-  if (!device.is_cpu() || config.overlap == CommOverlap::kOff) return false;
-  // Ranks of one host share its cores and its memory: what moves the data takes it from computing.
+              at::Device device, bool is_staged) {
+  if (config.overlap == CommOverlap::kOn && is_staged)
+    throw BadInput(
+        "mesh.overlap is on, but collectives of these GPUs go through host memory and MPI, where they are waited for; "
+        "use auto, or give every rank a GPU of its own and leave mesh.backend at auto");
+  if (is_staged || config.overlap == CommOverlap::kOff) return false;
+  // Ranks of one host share its cores and its memory: what moves the data takes it from computing. GPUs have streams.
+  const bool within_hosts = !device.is_cpu() || config.overlap == CommOverlap::kOn;
   std::map<int, std::string> first_host;  // of the group of this tp_rank
   for (size_t rank = 0; rank < places.size(); ++rank) {
     const auto [first, is_first] = first_host.try_emplace(places[rank].tp_rank, hosts[rank]);
-    if (!is_first && (config.overlap == CommOverlap::kOn || first->second != hosts[rank])) return true;
+    if (!is_first && (within_hosts || first->second != hosts[rank])) return true;
   }
   return false;
 }
@@ -94,8 +97,8 @@ Mesh::Mesh(Runtime& runtime, const MeshConfig& config)
     : hosts(runtime.hosts()),
       places(mesh_places(hosts, config)),
       place(places[static_cast<size_t>(runtime.rank())]),
-      overlap(overlaps(hosts, places, config, runtime.device())),
       world(connected_world(runtime, config.backend)),
+      overlap(overlaps(hosts, places, config, runtime.device(), runtime.is_staged())),
       dp(world.split(place.tp_rank, place.dp_rank)),
       tp(world.split(place.dp_rank, place.tp_rank)) {}
 

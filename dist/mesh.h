@@ -28,7 +28,8 @@ struct MeshConfig {
     f("tp_across_hosts", tp_across_hosts, "allow a tensor-parallel group to span hosts");
     f("backend", backend, "collectives of device tensors: auto, nccl or mpi");
     f("overlap", overlap,
-      "CPU ranks: reduce gradients and gather weights while computing: auto (dp spans hosts), on, off");
+      "reduce gradients and gather weights while computing: auto (GPUs over NCCL; CPU ranks where dp spans hosts), on, "
+      "off");
   }
   void validate(std::vector<std::string>& errors) const {
     if (tp < 1) errors.push_back("tp is " + std::to_string(tp) + ", must be at least 1");
@@ -45,9 +46,10 @@ struct MeshPlace {
 // possible values, when tp does not divide the ranks, or a group would cross hosts and may not.
 std::vector<MeshPlace> mesh_places(const std::vector<std::string>& hosts, const MeshConfig& config);
 
-// Whether dp overlaps on ranks at these places. Throws BadInput where it is asked for and cannot be.
+// Whether dp overlaps on ranks at these places; `is_staged`: collectives of GPUs go through host memory, where every
+// one is waited for. Throws BadInput where it is asked for and cannot be.
 bool overlaps(const std::vector<std::string>& hosts, const std::vector<MeshPlace>& places, const MeshConfig& config,
-              at::Device device);
+              at::Device device, bool is_staged);
 
 // Collective; calls runtime.connect(config.backend), after the checks of mesh_places.
 struct Mesh {
@@ -60,8 +62,8 @@ struct Mesh {
   const std::vector<std::string> hosts;    // by world rank
   const std::vector<MeshPlace> places;     // by world rank
   const MeshPlace place;                   // mine
-  const bool overlap;                      // dp communicates while its ranks compute
   Communicator& world;                     // dp × tp, device tensors
+  const bool overlap;                      // dp communicates while its ranks compute
   const std::unique_ptr<Communicator> dp;  // ranks with my tp_rank, by dp_rank
   const std::unique_ptr<Communicator> tp;  // ranks with my dp_rank, by tp_rank
 };

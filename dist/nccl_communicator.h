@@ -1,5 +1,5 @@
-// Collectives of CUDA tensors over NCCL, on the current stream. no_nccl_communicator.cpp stands in for builds without
-// CUDA.
+// Collectives of CUDA tensors over NCCL, on the current stream; begun ones on a stream of the group's own, in the order
+// of the calls. no_nccl_communicator.cpp stands in for builds without CUDA.
 #pragma once
 
 #include <memory>

@@ -36,6 +36,10 @@ int64_t cuda_peak_memory_bytes(int index) {
   TORCH_INTERNAL_ASSERT(false, "no GPU ", index);
 }
 
+int64_t cuda_allocations(int index) {
+  TORCH_INTERNAL_ASSERT(false, "no GPU ", index);
+}
+
 int64_t cuda_free_memory_bytes() {
   TORCH_INTERNAL_ASSERT(false, "no GPU");
 }

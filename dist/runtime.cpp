@@ -176,8 +176,9 @@ void Runtime::connect(Backend backend) {
     spdlog::info("ranks {} and {} on {} share a GPU: collectives go through host memory and MPI", owner, sharer, host);
     backend = Backend::kMpi;
   }
-  world_ = backend == Backend::kMpi ? std::make_unique<StagedCommunicator>(std::move(ranks), device_)
-                                    : make_nccl_communicator(std::move(ranks), device_);
+  is_staged_ = backend == Backend::kMpi;
+  world_ = is_staged_ ? std::make_unique<StagedCommunicator>(std::move(ranks), device_)
+                      : make_nccl_communicator(std::move(ranks), device_);
 }
 
 int run_distributed(int argc, char** argv, const std::function<ExitStatus(Runtime&)>& body) {

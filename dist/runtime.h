@@ -31,6 +31,7 @@ class Runtime {
   Communicator& world() { return world_ ? *world_ : *host_world_; }
   at::Device device() const { return device_; }
   int ranks_on_device() const { return ranks_on_device_; }  // that share its memory: once connected
+  bool is_staged() const { return is_staged_; }  // collectives of GPUs go through host memory: once connected
 
   int rank() const { return host_world_->rank(); }
   int size() const { return host_world_->size(); }
@@ -56,6 +57,7 @@ class Runtime {
   Backend connected_ = Backend::kAuto;  // what world_ was made for
   at::Device device_;
   int ranks_on_device_ = 1;
+  bool is_staged_ = false;
   std::vector<std::string> hosts_;
 };
 

@@ -62,22 +62,34 @@ class Watchdog {
     std::unique_lock lock(mutex_);
     while (!stop.stop_requested()) {
       woken_.wait_for(lock, stop, std::chrono::seconds(1), [] { return false; });
-      if (limit_.count() <= 0) continue;
       check(operation_, start_);
       for (WatchedQueue* queue : queues_) {
-        if (queue->operation_ != nullptr && queue->done_()) queue->operation_ = nullptr;
+        if (is_done(*queue)) queue->operation_ = nullptr;
         check(queue->operation_, queue->start_);
       }
     }
   }
 
+  bool is_done(const WatchedQueue& queue) const {
+    try {
+      return queue.operation_ == nullptr || queue.done_();
+    } catch (const Failure& failure) {
+      spdlog::error("rank {}@{}: {} in step {} failed: {}", rank_, host_, queue.operation_, step_, failure.what());
+      end();
+    }
+  }
+
   void check(const char* operation, Clock::time_point start) const {
-    if (operation == nullptr || Clock::now() - start < limit_) return;
+    if (operation == nullptr || limit_.count() <= 0 || Clock::now() - start < limit_) return;
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
     spdlog::error(
         "rank {}@{}: {} in step {} has been waiting for other ranks for {:.0f} s; the limit is {} = {:g}. A rank that "
         "prints no such line is the one that hangs.",
         rank_, host_, operation, step_, seconds, knob_, limit_.count());
+    end();
+  }
+
+  [[noreturn]] static void end() {
     spdlog::default_logger()->flush();
     _exit(static_cast<int>(ExitStatus::kFailure));
   }

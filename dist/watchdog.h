@@ -31,7 +31,8 @@ class WatchedCall {
   std::chrono::steady_clock::time_point outer_start_;
 };
 
-// An operation that goes on after its call has returned, as on a GPU's stream. `done` is asked by the watching thread.
+// An operation that goes on after its call has returned, as on a GPU's stream. `done` is asked by the watching thread,
+// once a second; where it throws a Failure, the operation failed, and the process ends with status 2.
 class WatchedQueue {
  public:
   explicit WatchedQueue(std::function<bool()> done);

@@ -43,7 +43,7 @@ ordered_json curve_facts(const ReportRun& run, size_t arm) {
   const std::vector<MetricsRow> rows = thinned(run.training->rows, kCurvePoints);
   ordered_json facts = {
       {"name", printable(run.name)}, {"arm", arm}, {"steps", run.training->rows.size()}, {"shown", rows.size()}};
-  for (const char* key : {"step", "loss", "valid_loss", "grad_norm", "lr", "tokens_per_second"})
+  for (const char* key : {"step", "loss", "valid_loss", "grad_norm", "lr", "tokens_per_second", "mfu"})
     facts[key] = ordered_json::array();
   for (const MetricsRow& row : rows) {
     facts["step"].push_back(row.step);
@@ -52,6 +52,7 @@ ordered_json curve_facts(const ReportRun& run, size_t arm) {
     facts["grad_norm"].push_back(row.grad_norm);
     facts["lr"].push_back(row.lr);
     facts["tokens_per_second"].push_back(row.tokens_per_second);
+    facts["mfu"].push_back(or_null(row.mfu));
   }
   return facts;
 }

@@ -12,12 +12,14 @@ Console::Console(int64_t first_step, int64_t total_steps, int64_t log_every, boo
 void Console::show(const MetricsRow& row) {
   if (!is_rank_0_) return;
   const bool is_due = row.step % log_every_ == 0 || row.step == total_steps_;
-  const std::string line = fmt::format(
-      "step {}/{}  epoch {}  loss {:.4f}  grad norm {:.3f}  lr {:.3g}  {:.0f} tok/s  ETA {}", row.step, total_steps_,
-      row.epoch, row.loss, row.grad_norm, row.lr, row.tokens_per_second, bar_.time_left(row.step));
+  const std::string speed = fmt::format("{:.0f} tok/s{}", row.tokens_per_second,
+                                        row.mfu ? fmt::format("  mfu {:.1f}%", 100 * *row.mfu) : std::string());
+  const std::string line =
+      fmt::format("step {}/{}  epoch {}  loss {:.4f}  grad norm {:.3f}  lr {:.3g}  {}  ETA {}", row.step, total_steps_,
+                  row.epoch, row.loss, row.grad_norm, row.lr, speed, bar_.time_left(row.step));
   if (ProgressBar::has_terminal()) {
     if (is_due) log_to_file_only(line);
-    bar_.draw(row.step, fmt::format("loss {:.4f}  {:.0f} tok/s", row.loss, row.tokens_per_second));
+    bar_.draw(row.step, fmt::format("loss {:.4f}  {}", row.loss, speed));
   } else if (is_due) {
     spdlog::info("{}", line);
   }

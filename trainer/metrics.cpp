@@ -38,6 +38,7 @@ void visit(Row& row, F&& field) {
   field("comm_exposed_seconds", row.comm_exposed_seconds);
   field("mfu", row.mfu);
   field("memory_bytes", row.memory_bytes);
+  field("device_allocations", row.device_allocations);
 }
 
 struct RowToJson {
@@ -45,7 +46,8 @@ struct RowToJson {
   void operator()(const char* name, int64_t value) { object[name] = value; }
   // The library writes null for a number that is not finite.
   void operator()(const char* name, double value) { object[name] = value; }
-  void operator()(const char* name, const std::optional<double>& value) {
+  template <class T>
+  void operator()(const char* name, const std::optional<T>& value) {
     if (value) operator()(name, *value);
   }
 };
@@ -62,7 +64,8 @@ struct RowFromJson {
     const nlohmann::json& written = object.at(name);
     value = written.is_null() ? std::numeric_limits<double>::quiet_NaN() : written.get<double>();
   }
-  void operator()(const char* name, std::optional<double>& value) const {
+  template <class T>
+  void operator()(const char* name, std::optional<T>& value) const {
     if (object.contains(name)) operator()(name, value.emplace());
   }
 };

@@ -26,8 +26,9 @@ struct MetricsRow {
   std::optional<double>
       comm_exposed_seconds;   // of `seconds`, in which a rank only communicated or waited for others to:
                               // the mean over ranks; absent on GPUs, which communicate on their own
-  std::optional<double> mfu;  // share of the GPUs' peak; absent on a CPU
+  std::optional<double> mfu;  // share of the GPUs' peak (trainer/model_flops.h); absent where that is not known
   int64_t memory_bytes = 0;   // peak of the rank that needs most
+  std::optional<int64_t> device_allocations;  // calls of cudaMalloc so far, of the rank with most; absent on a CPU
 };
 
 // Rows of a file that may still be written: a torn last line (without its line feed) is left out. Unknown keys are

@@ -160,7 +160,8 @@ void Planner::check_mesh(const RunConfig& config) const {
   if (!is_new) return;
   const std::vector<std::string> hosts = hosts_by_rank(ranks_, machine_);
   try {
-    entry->second = overlaps(hosts, mesh_places(hosts, config.mesh), config.mesh, device());
+    entry->second = overlaps(hosts, mesh_places(hosts, config.mesh), config.mesh, device(),
+                             !machine_.is_cpu() && config.mesh.backend == Backend::kMpi);
   } catch (...) {
     overlap_.erase(entry);
     throw;
@@ -338,10 +339,13 @@ Planner::DpSeconds Planner::dp_seconds(const Run& run, const Work& work, double 
   };
   if (!run.overlap) return {all(reduced_a_pass) * work.most_passes + all(reduced_a_step), all(gathered)};
 
-  // With the first bucket's, which nothing follows, kept for the end of a step. A block looks before each of its four
-  // products forward, and between all eight backward.
-  const double backward = std::min(work.backward / flops_a_second, dp.in_looks(8));
-  const double forward = std::min(work.forward / flops_a_second, dp.in_looks(4));
+  // With the first bucket's, which nothing follows, kept for the end of a step. On CPU ranks what is begun goes on in
+  // looks: a block has one before each of its four products forward, and between all eight backward. On GPUs by itself.
+  const auto hidden = [&](double computing, int looks) {
+    return run.device.is_cpu() ? std::min(computing, dp.in_looks(looks)) : computing;
+  };
+  const double backward = hidden(work.backward / flops_a_second, 8);
+  const double forward = hidden(work.forward / flops_a_second, 4);
   const double last = reduced_a_step.back();
   reduced_a_step.pop_back();
   const double weights = exposed_in_front(gathered, forward);

@@ -42,12 +42,12 @@ class Warnings {
       found_.push_back(fmt::format("{}: has not finished, {} of {} steps{}", run.name, step,
                                    training.in_manifest("/steps").get<int64_t>(),
                                    training.user ? fmt::format("; at work: {}", *training.user) : ""));
-    for (const MetricsRow& row : training.rows)
-      if (!std::isfinite(row.loss) || !std::isfinite(row.grad_norm)) {
-        found_.push_back(fmt::format("{}: {} is not finite from step {} on", run.name,
-                                     std::isfinite(row.loss) ? "the gradient's norm" : "the loss", row.step));
-        break;
-      }
+    const auto is_bad = [](const MetricsRow& row) { return !std::isfinite(row.loss) || !std::isfinite(row.grad_norm); };
+    const auto bad = std::count_if(training.rows.begin(), training.rows.end(), is_bad);
+    if (bad > 0)
+      found_.push_back(fmt::format("{}: {} of {} steps have a loss or gradient norm that is not finite, first step {}",
+                                   run.name, bad, training.rows.size(),
+                                   std::find_if(training.rows.begin(), training.rows.end(), is_bad)->step));
     if (training.program().find("-dirty") != std::string::npos)
       found_.push_back(fmt::format("{}: was trained by a program with changes that no commit has", run.name));
   }

@@ -86,6 +86,7 @@ void TrainSection::validate(std::vector<std::string>& errors) const {
   limits.between("steps", steps, 1);
   limits.between("batch_examples", batch_examples, 1, 1'000'000'000);
   limits.between("micro_batch_tokens", micro_batch_tokens, 1, 1'000'000'000);
+  limits.between("max_bad_steps", max_bad_steps, 1);
 }
 
 void CheckpointSection::validate(std::vector<std::string>& errors) const {
@@ -141,9 +142,9 @@ CausalLm::Memory model_memory(const RunConfig& config, at::ScalarType dtype, int
 bool may_change_on_resume(const std::string& key) {
   static constexpr const char* kSections[] = {"mesh.", "checkpoint."};
   static constexpr const char* kKeys[] = {
-      "run.dir",          "run.log_every",           "run.collective_timeout_s", "run.io_timeout_s",
-      "model.recompute",  "model.sequence_parallel", "train.micro_batch_tokens", "optimizer.zero",
-      "optimizer.offload"};
+      "run.dir",         "run.log_every",           "run.collective_timeout_s", "run.io_timeout_s",
+      "model.recompute", "model.sequence_parallel", "train.micro_batch_tokens", "train.max_bad_steps",
+      "optimizer.zero",  "optimizer.offload"};
   return std::any_of(std::begin(kSections), std::end(kSections), [&](const char* s) { return key.starts_with(s); }) ||
          std::any_of(std::begin(kKeys), std::end(kKeys), [&](const char* k) { return key == k; });
 }

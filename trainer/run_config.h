@@ -97,6 +97,7 @@ struct TrainSection {
   std::optional<int64_t> steps;
   int64_t batch_examples = 64;
   int64_t micro_batch_tokens = 4096;
+  int64_t max_bad_steps = 3;
 
   template <class F>
   void fields(F& f) {
@@ -104,6 +105,8 @@ struct TrainSection {
     f("steps", steps, "optimizer steps, instead of epochs");
     f("batch_examples", batch_examples, "examples of one optimizer step, over all ranks");
     f("micro_batch_tokens", micro_batch_tokens, "tokens of one forward and backward pass on a rank");
+    f("max_bad_steps", max_bad_steps,
+      "so many steps in a row whose loss or gradient norm is not finite end the run; none of them is applied");
   }
   void validate(std::vector<std::string>& errors) const;
 };

@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <utility>
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/aminmax.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
@@ -23,6 +26,7 @@
 #include "trainer/hf_folder.h"
 #include "trainer/manifest.h"
 #include "trainer/model/pretrained.h"
+#include "trainer/model_flops.h"
 #include "trainer/optimizer_state.h"
 #include "trainer/reproducible.h"
 #include "trainer/same_view.h"
@@ -162,14 +166,26 @@ ExitStatus Trainer::run() {
   load(checkpoint);
   open_records(done);
 
-  rows_ = std::make_unique<ReadAhead<std::vector<Batch>>>([this](int64_t step) { return load_batches(step); },
-                                                          inputs_.total_steps);
+  const auto load_rows = [this](int64_t step) {
+    return load_step_rows(step, config_, *inputs_.train, inputs_.sampler, mesh_.place.dp_rank, mesh_.dp->size());
+  };
+  rows_ = std::make_unique<ReadAhead<StepRows>>(load_rows, inputs_.total_steps);
+  if (runtime_.device().is_cuda() && config_.model.dtype == Dtype::kBf16)
+    peak_flops_ = peak_bf16_flops(cuda_device_name(runtime_.device().index()));
+  bad_steps_.emplace(config_.train.max_bad_steps, runtime_, *inputs_.train);
   Console console(done, inputs_.total_steps, config_.run.log_every, runtime_.rank() == 0);
   watch_computing(config_.run);
+  std::optional<Step> under_way;  // on a GPU: the step before is completed while its device computes the next
   while (done < inputs_.total_steps) {
     watch_step(static_cast<long>(done + 1));
-    MetricsRow row = step(done);
+    Step next = step(done);
     ++done;
+    if (under_way) report(complete(*std::exchange(under_way, std::nullopt)), console);
+    std::optional<MetricsRow> row;
+    if (runtime_.device().is_cpu())
+      row = complete(std::move(next));
+    else
+      under_way = std::move(next);
     const StepEnd end = agree();
     bool stop = end.stop;
     if (end.written) {
@@ -178,13 +194,13 @@ ExitStatus Trainer::run() {
     }
     const bool saves = stop || done == inputs_.total_steps || done % inputs_.save_every == 0;
     if (saves) optimizer_->finish_gathering();
+    if (saves && under_way) row = complete(*std::exchange(under_way, std::nullopt));
     if (saves && inputs_.valid)
-      row.valid_loss = held_out_loss(model_, *inputs_.valid, mesh_, config_.train.micro_batch_tokens);
-    if (records_) records_->append(row);
-    console.show(row);
+      row->valid_loss = held_out_loss(model_, *inputs_.valid, mesh_, config_.train.micro_batch_tokens);
+    if (row) report(*row, console);
     if (saves) {
       console.pause();
-      if (row.valid_loss) spdlog::info("held-out loss after step {}: {:.4f}", done, *row.valid_loss);
+      if (row->valid_loss) spdlog::info("held-out loss after step {}: {:.4f}", done, *row->valid_loss);
       if (lock_) lock_->require_held();
       const bool saved = saver_->save(done, stop || done == inputs_.total_steps);
       if (saved && !stop) stop = agree().stop;  // asked for while saving: one save is enough
@@ -260,50 +276,46 @@ void Trainer::open_records(int64_t done) {
     spdlog::info("{}", describe_example(*inputs_.train, row, *inputs_.tokenizer));
 }
 
-MetricsRow Trainer::step(int64_t step) {
+// Waits for no GPU.
+Trainer::Step Trainer::step(int64_t step) {
+  const auto start = Clock::now();
+  const double communicated = communication_seconds();
+  StepRows rows = rows_->take(step);  // 1 take the rows
   MetricsRow row;
   row.step = step + 1;
   row.epoch = step / steps_per_epoch(inputs_.sampler) + 1;
-  const auto start = Clock::now();
-  const double communicated = communication_seconds();
-  const std::vector<Batch> batches = rows_->take(step);  // 1 take the rows
   row.data_seconds = seconds_since(start);
-  int64_t trained = 0, tokens = 0;
-  for (const Batch& batch : batches) {
-    trained += batch.trained_tokens();
-    tokens += batch.ids.numel();
-  }
-  at::Tensor sums = at::tensor({trained, tokens}, at::kLong).to(runtime_.device());
-  mesh_.dp->all_reduce(sums);  // 2 count trained tokens over dp
-  sums = sums.cpu();
-  row.trained_tokens = sums[0].item<int64_t>();
-  row.tokens = sums[1].item<int64_t>();
-
-  // Where each pass is reduced, a rank with fewer passes takes part in the others' reductions.
-  const auto passes = static_cast<int64_t>(batches.size());
-  int64_t most_passes = passes;
-  if (shards_gradients(config_, mesh_.dp->size())) {
-    const at::Tensor most = at::full({}, passes, at::TensorOptions(at::kLong).device(runtime_.device()));
-    mesh_.dp->all_reduce(most, Reduce::kMax);
-    most_passes = most.item<int64_t>();
-  }
+  row.tokens = rows.tokens;
+  const at::Tensor trained = at::full({}, rows.trained_tokens(), at::kLong);
+  runtime_.host_world().all_reduce(trained);  // 2 count trained tokens over dp: every tp rank counts the same
+  row.trained_tokens = trained.item<int64_t>() / mesh_.tp->size();
 
   const double scale = 1.0 / static_cast<double>(row.trained_tokens);
-  at::Tensor loss = at::zeros({}, at::TensorOptions(runtime_.device()).dtype(at::kDouble));
+  const at::Tensor zero = at::zeros({}, at::TensorOptions(runtime_.device()).dtype(at::kDouble));
+  at::Tensor loss = zero.clone();
   ExactSum exact_loss;
-  for (const Batch& batch : batches) {  // 3 forward and backward
+  std::vector<at::Tensor> losses;
+  for (const Batch& batch : rows.batches) {  // 3 forward and backward
     if (batch.trained_tokens() == 0) {
       gradients_->skip_pass();
+      losses.push_back(zero);
       continue;
     }
-    gradients_->begin_pass(&batch == &batches.back());
+    gradients_->begin_pass(&batch == &rows.batches.back());
     const at::Tensor sum = model_.loss_sum(batch, scale);
     backward(sum, scale);
-    loss += sum.detach();
-    exact_loss.add(config_.run.reproducible ? sum.item<double>() : 0);
+    losses.push_back(sum.detach());
+    loss += losses.back();
+    exact_loss.add(config_.run.reproducible ? losses.back().item<double>() : 0);
     gradients_->end_pass();
   }
-  for (int64_t pass = passes; pass < most_passes; ++pass) gradients_->skip_pass();
+  // Where each pass is reduced, a rank with fewer passes takes part in the others' reductions.
+  if (shards_gradients(config_, mesh_.dp->size()))
+    for (auto pass = static_cast<int64_t>(rows.batches.size()); pass < rows.most_passes; ++pass)
+      gradients_->skip_pass();
+  // The embedding's are not reduced yet: they show whether this rank's are finite.
+  const auto [least, greatest] = at::aminmax(model_.parameters().grads(0));
+  losses.insert(losses.begin(), {least.to(at::kDouble), greatest.to(at::kDouble)});
   gradients_->finish();
   if (config_.run.reproducible) {
     const at::Tensor limbs = exact_loss.limbs();
@@ -313,42 +325,57 @@ MetricsRow Trainer::step(int64_t step) {
     mesh_.dp->all_reduce(loss);
   }
   row.lr = learning_rate(config_.schedule, config_.optimizer.lr, step, inputs_.total_steps);
-  row.grad_norm = optimizer_->step(row.lr, gradients_->owned()).item<double>();  // 4 update
+  const at::Tensor norm = optimizer_->step(row.lr, gradients_->owned(), loss);  // 4 update
   if (!mesh_.overlap) optimizer_->finish_gathering();
   gradients_->clear();
-  row.loss = loss.item<double>() * scale;
-  if (!std::isfinite(row.loss) || !std::isfinite(row.grad_norm)) {
-    saver_->finish(false);
-    throw Failure(fmt::format(
-        "step {}: loss {} and gradient norm {} are not finite; checkpoints saved before it are unharmed; start "
-        "with another run.dir and an optimizer.lr below {}",
-        row.step, row.loss, row.grad_norm, config_.optimizer.lr));
-  }
+  losses.insert(losses.begin(), {loss, norm});
+  return {start, communicated, row, std::move(rows.rows), rows.mean_length, LateNumbers(at::stack(losses))};
+}
 
-  row.seconds = seconds_since(start);
-  if (runtime_.device().is_cpu()) {
-    const at::Tensor seconds = at::full({}, communication_seconds() - communicated, at::kDouble);
-    runtime_.host_world().all_reduce(seconds);
+MetricsRow Trainer::complete(Step step) {
+  MetricsRow& row = step.row;
+  const std::vector<double> numbers = step.numbers.read();
+  row.loss = numbers[0] * (1.0 / static_cast<double>(row.trained_tokens));
+  row.grad_norm = numbers[1];
+  // On a GPU the next step begins before this one is done: each has its share of the time.
+  row.seconds = seconds_since(std::max(step.start, completed_));
+  completed_ = Clock::now();
+  row.tokens_per_second = static_cast<double>(row.tokens) / row.seconds;
+  Communicator& hosts = runtime_.host_world();
+  const at::Device device = runtime_.device();
+  if (device.is_cpu()) {
+    const at::Tensor seconds = at::full({}, communication_seconds() - step.communicated, at::kDouble);
+    hosts.all_reduce(seconds);
     row.comm_exposed_seconds = seconds.item<double>() / runtime_.size();
   }
-  row.tokens_per_second = static_cast<double>(row.tokens) / row.seconds;
-  const at::Tensor memory = at::full({}, peak_memory_bytes(runtime_.device()), at::kLong);
-  runtime_.host_world().all_reduce(memory, Reduce::kMax);
-  row.memory_bytes = memory.item<int64_t>();
+  const at::Tensor most =
+      at::tensor({peak_memory_bytes(device), device.is_cpu() ? 0 : cuda_allocations(device.index())}, at::kLong);
+  hosts.all_reduce(most, Reduce::kMax);
+  row.memory_bytes = most[0].item<int64_t>();
+  if (device.is_cuda()) {
+    row.device_allocations = most[1].item<int64_t>();
+    if (peak_flops_)
+      row.mfu = model_flops_per_token(inputs_.model, model_.global_parameters(), step.mean_length) *
+                row.tokens_per_second / runtime_.size() / *peak_flops_;
+  }
+  bad_steps_->see(row, {std::move(step.rows),
+                        {numbers.begin() + 4, numbers.end()},
+                        std::isfinite(numbers[2]) && std::isfinite(numbers[3]),
+                        mesh_.place.tp_rank == 0});
   return row;
 }
 
-double Trainer::communication_seconds() const {
-  return mesh_.dp->seconds() + mesh_.tp->seconds() + mesh_.world.seconds();
+void Trainer::report(const MetricsRow& row, Console& console) {
+  if (records_) records_->append(row);
+  console.show(row);
+  if (!bad_steps_->are_too_many()) return;
+  console.pause();
+  saver_->finish(false);
+  throw Failure(bad_steps_->advice(row, config_.optimizer.lr));
 }
 
-std::vector<Batch> Trainer::load_batches(int64_t step) const {
-  const auto dealt = deal_micro_batches(rows_for_step(step, inputs_.sampler), inputs_.train->lengths(),
-                                        mesh_.dp->size(), packing_of(config_));
-  std::vector<Batch> batches;
-  for (const auto& rows : dealt[static_cast<size_t>(mesh_.place.dp_rank)])
-    batches.push_back(inputs_.train->batch(rows));
-  return batches;
+double Trainer::communication_seconds() const {
+  return mesh_.dp->seconds() + mesh_.tp->seconds() + mesh_.world.seconds() + runtime_.host_world().seconds();
 }
 
 Trainer::StepEnd Trainer::agree() {

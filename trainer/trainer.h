@@ -1,6 +1,7 @@
 // Full-parameter fine-tuning of one model on one corpus, on a dp × tp mesh.
 #pragma once
 
+#include <chrono>
 #include <future>
 #include <memory>
 #include <optional>
@@ -12,6 +13,8 @@
 #include "data/dataset.h"
 #include "data/read_ahead.h"
 #include "dist/mesh.h"
+#include "dist/to_device.h"
+#include "trainer/bad_steps.h"
 #include "trainer/checkpoint.h"
 #include "trainer/gradients.h"
 #include "trainer/model/causal_lm.h"
@@ -21,8 +24,11 @@
 #include "trainer/run_lock.h"
 #include "trainer/run_records.h"
 #include "trainer/saver.h"
+#include "trainer/step_rows.h"
 
 namespace spt {
+
+class Console;
 
 // What `train --check` prints. Reads and checks as a Trainer does, on several ranks the weights too, but one rank may
 // check what needs more (a login node has one). Throws BadInput.
@@ -49,11 +55,23 @@ class Trainer {
  private:
   std::unique_ptr<RunLock> take_run_folder() const;
   void require_same_inputs(const std::filesystem::path& hf) const;
-  void load(std::optional<int64_t> checkpoint);         // weights and optimizer: new ones, or those of this step
-  void open_records(int64_t done);                      // rank 0 writes the configuration, manifest, metrics, events
-  MetricsRow step(int64_t step);                        // from 0
-  double communication_seconds() const;                 // so far
-  std::vector<Batch> load_batches(int64_t step) const;  // on the thread of rows_
+  void load(std::optional<int64_t> checkpoint);  // weights and optimizer: new ones, or those of this step
+  void open_records(int64_t done);               // rank 0 writes the configuration, manifest, metrics, events
+  // A step that has been begun: on a GPU its numbers come later.
+  struct Step {
+    std::chrono::steady_clock::time_point start;
+    double communicated;                     // seconds, before it
+    MetricsRow row;                          // what is known on the host
+    std::vector<std::vector<int64_t>> rows;  // of this rank's micro-batches
+    double mean_length;
+    LateNumbers numbers;  // loss sum and gradient norm of all ranks; least and greatest gradient of the embedding and
+                          // the loss of each micro-batch, here
+  };
+  Step step(int64_t step);         // from 0
+  MetricsRow complete(Step step);  // waits for its numbers; collective over the hosts
+  // Writes and shows it. Throws Failure where too many steps in a row are bad.
+  void report(const MetricsRow& row, Console& console);
+  double communication_seconds() const;  // so far
   // Collective, at the end of a step: what all ranks agree on.
   struct StepEnd {
     bool stop;     // a rank was asked to
@@ -70,7 +88,10 @@ class Trainer {
   CausalLm model_;
   std::unique_ptr<Gradients> gradients_;
   std::unique_ptr<ZeroAdamW> optimizer_;
-  std::unique_ptr<ReadAhead<std::vector<Batch>>> rows_;  // of each step, read while the one before is trained on
+  std::unique_ptr<ReadAhead<StepRows>> rows_;  // of each step, read while the one before is trained on
+  std::optional<double> peak_flops_;           // of a GPU in the run's dtype, where it is known
+  std::optional<BadSteps> bad_steps_;
+  std::chrono::steady_clock::time_point completed_;  // when the latest step was
   std::optional<Saver> saver_;
   // On rank 0, while it runs:
   std::future<std::string> weights_hash_;  // of the weights that it starts from, made while they are loaded

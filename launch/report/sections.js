@@ -107,7 +107,8 @@ function curves_section() {
     arm_legend(D.curves.map((curve) => ({ name: curve.name, arm: curve.arm, dash: dash_of(curve) }))),
     thinned.length ? make("p", { class: "quiet small" }, "Long runs are thinned: of each stretch of steps its first, its largest loss and its largest gradient norm stay.") : null,
     make("div", { class: "charts" }, of("Training loss, nats a token", "loss"), of("Held-out loss, nats a token", "valid_loss"),
-      of("Gradient norm before clipping", "grad_norm"), of("Learning rate", "lr"), of("Tokens a second", "tokens_per_second")),
+      of("Gradient norm before clipping", "grad_norm"), of("Learning rate", "lr"), of("Tokens a second", "tokens_per_second"),
+      of("Share of the GPUs' peak (mfu)", "mfu")),
   ];
 }
 

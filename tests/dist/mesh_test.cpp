@@ -52,22 +52,27 @@ TEST(MeshPlaces, RanksDealtOverHosts_AreStillGroupedByHost) {
 }
 
 TEST(Overlaps, Auto_WhereAGroupOfDpSpansHosts) {
-  const auto on = [](const Hosts& hosts, MeshConfig config, at::Device device = at::kCPU) {
-    return overlaps(hosts, mesh_places(hosts, config), config, device);
+  const auto on = [](const Hosts& hosts, MeshConfig config, at::Device device = at::kCPU, bool is_staged = false) {
+    return overlaps(hosts, mesh_places(hosts, config), config, device, is_staged);
   };
   EXPECT_FALSE(on({"a"}, with_tp(1)));
   EXPECT_FALSE(on({"a", "a"}, with_tp(1)));
   EXPECT_TRUE(on({"a", "a", "b"}, with_tp(1)));
   EXPECT_TRUE(on({"a", "a", "b", "b"}, with_tp(2)));
   EXPECT_FALSE(on({"a", "b"}, with_tp(2, true))) << "dp is 1";
-  EXPECT_FALSE(on({"a", "b"}, with_tp(1), at::kCUDA));
+  EXPECT_TRUE(on({"a", "a"}, with_tp(1), at::kCUDA)) << "GPUs overlap within a host too";
+  EXPECT_FALSE(on({"a"}, with_tp(1), at::kCUDA)) << "dp is 1";
+  EXPECT_FALSE(on({"a", "a"}, with_tp(2), at::kCUDA)) << "dp is 1";
+  EXPECT_FALSE(on({"a", "b"}, with_tp(1), at::kCUDA, true)) << "each collective is waited for";
   MeshConfig config = with_tp(1);
   config.overlap = CommOverlap::kOff;
   EXPECT_FALSE(on({"a", "b"}, config));
+  EXPECT_FALSE(on({"a", "b"}, config, at::kCUDA));
   config.overlap = CommOverlap::kOn;
   EXPECT_TRUE(on({"a", "a"}, config));
   EXPECT_FALSE(on({"a"}, config)) << "dp is 1";
-  EXPECT_THROW(on({"a", "b"}, config, at::kCUDA), BadInput);
+  EXPECT_TRUE(on({"a", "a"}, config, at::kCUDA));
+  EXPECT_THROW(on({"a", "b"}, config, at::kCUDA, true), BadInput);
 }
 
 TEST(MeshPlaces, UnevenHosts_AreAcceptedWhereGroupsFit) {

@@ -142,6 +142,13 @@ TEST(Watchdog, EndsAHangOnAStream) {
   EXPECT_THAT(ended.output, ContainsRegex("rank 0@[^ ]+: all_gather in step 0"));
 }
 
+TEST(Watchdog, EndsAFailureOnAStreamNamingOperationAndError) {
+  const Ended ended = run_ranks(1, "failure_on_stream");
+  EXPECT_EQ(ended.status, 2);
+  EXPECT_THAT(ended.output, ContainsRegex("rank 0@[^ ]+: reduce_scatter in step 7 failed: remote process exited"));
+  EXPECT_LT(ended.seconds, 5);
+}
+
 TEST(Watchdog, LeavesShortCallsAndJobsWithoutALimitAlone) {
   EXPECT_EQ(run_ranks(2, "many_short_calls").status, 0);
   EXPECT_EQ(run_ranks(2, "slow_without_limit").status, 0);

@@ -110,6 +110,15 @@ ExitStatus play(const std::string& name, Runtime& runtime) {
          now_it_happens();
          hang();
        }},
+      {"failure_on_stream",
+       [&]() -> ExitStatus {
+         WatchedQueue queue([]() -> bool { throw Failure("remote process exited"); });
+         watch_collectives(0, "run.collective_timeout_s");
+         watch_step(7);
+         queue.started("reduce_scatter");
+         now_it_happens();
+         hang();
+       }},
       {"slow_without_limit",
        [&] {
          watch_collectives(0, "run.collective_timeout_s");

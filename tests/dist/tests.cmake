@@ -8,6 +8,7 @@ add_executable(dist_tests
   ${spt_dist_tests}/exact_sum_test.cpp
   ${spt_dist_tests}/host_threads_test.cpp
   ${spt_dist_tests}/mesh_test.cpp
+  ${spt_dist_tests}/to_device_test.cpp
   ${spt_dist_tests}/work_queue_test.cpp)
 target_link_libraries(dist_tests PRIVATE spt_dist GTest::gmock)
 target_precompile_headers(dist_tests PRIVATE <ATen/ATen.h> <gmock/gmock.h>)

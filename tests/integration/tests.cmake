@@ -23,6 +23,7 @@ add_test(NAME integration.soak COMMAND "${Python3_EXECUTABLE}" "${CMAKE_SOURCE_D
 set_tests_properties(integration.soak PROPERTIES LABELS "integration;ranks" PROCESSORS 2 TIMEOUT 300
   ENVIRONMENT "${spt_mpi_environment};SPT_PROGRAM=$<TARGET_FILE:spt>;SPT_MPIEXEC=${MPIEXEC_EXECUTABLE};PYTHONDONTWRITEBYTECODE=1")
 spt_integration_test(run_folder resume_test.py FoldersTest 180)
+spt_integration_test(bad_steps bad_steps_test.py BadStepsTest 300)
 spt_integration_test(two_runs resume_test.py ShareTest 180)
 spt_integration_test(failing_rank resume_test.py FailureTest 180)
 spt_integration_test(generate generate_test.py GenerateTest 300)

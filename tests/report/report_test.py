@@ -136,6 +136,8 @@ class ReportTest(JobTest):
         with open(run / "metrics.jsonl", encoding="utf-8") as lines:
             rows = [json.loads(line) for line in lines]
         rows[9]["loss"] = None
+        for row in rows[::2]:
+            row["mfu"] = 0.25
         (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 31, "ep')
         out = self.folder / "out"
         report(run, "--out", out)
@@ -144,7 +146,8 @@ class ReportTest(JobTest):
         self.assertIsNone(data["curves"][0]["loss"][9])
         self.assertEqual(data["comparisons"], [])
         self.assertTrue([w for w in data["warnings"] if "has not finished, 30 of 85 steps" in w])
-        self.assertTrue([w for w in data["warnings"] if "loss is not finite from step 10 on" in w])
+        self.assertTrue([w for w in data["warnings"] if "1 of 30 steps have a loss or gradient norm that is not finite, first step 10" in w])
+        self.assertEqual(data["curves"][0]["mfu"], [0.25 if step % 2 else None for step in range(1, 31)])
 
     def test_evaluations_alone_and_runs_without_them(self):
         a, b = make_evaluation(self.folder / "a", "role", 1, {"gsm8k": 40}), make_evaluation(self.folder / "b", "plain", 1, {"gsm8k": 40})

@@ -63,6 +63,7 @@ TEST_F(Metrics, LinesHoldTheFieldsOfTheContractInTheirOrder) {
   row.valid_loss = 2.5;
   row.comm_exposed_seconds = 0.125;
   row.mfu = 0.5;
+  row.device_allocations = 42;
   writer.append(row);
   EXPECT_EQ(
       folder_.get("metrics.jsonl"),
@@ -71,7 +72,7 @@ TEST_F(Metrics, LinesHoldTheFieldsOfTheContractInTheirOrder) {
       "\n"
       R"({"step":2,"epoch":2,"loss":1.1,"valid_loss":2.5,"grad_norm":0.3333333333333333,"lr":1e-05,)"
       R"("trained_tokens":1234567890123,"tokens":99,"seconds":0.25,"data_seconds":0.01,"tokens_per_second":396.0,)"
-      R"("comm_exposed_seconds":0.125,"mfu":0.5,"memory_bytes":1099511627776})"
+      R"("comm_exposed_seconds":0.125,"mfu":0.5,"memory_bytes":1099511627776,"device_allocations":42})"
       "\n");
 }
 
@@ -79,6 +80,7 @@ TEST_F(Metrics, RowsReadBackToTheSameBits) {
   MetricsRow row = row_at(1);
   row.loss = std::nextafter(0.1, 1.0);
   row.valid_loss = 5e-324;
+  row.device_allocations = (int64_t{1} << 53) + 1;
   MetricsWriter(path_, 0).append(row);
   const std::vector<MetricsRow> rows = read_metrics(path_);
   ASSERT_EQ(rows.size(), 1u);
@@ -95,6 +97,7 @@ TEST_F(Metrics, RowsReadBackToTheSameBits) {
   EXPECT_EQ(rows[0].tokens_per_second, row.tokens_per_second);
   EXPECT_FALSE(rows[0].mfu.has_value());
   EXPECT_EQ(rows[0].memory_bytes, row.memory_bytes);
+  EXPECT_EQ(rows[0].device_allocations, row.device_allocations);
 }
 
 TEST_F(Metrics, NumbersThatAreNotFiniteAreNull) {

@@ -202,6 +202,23 @@ TEST_F(Llama2, OverlapOnCpuRanksOfSeveralHosts_LeavesWhatNothingIsComputedBeside
   }
 }
 
+TEST_F(Llama2, OverlapOnGpus_HidesAllButWhatNothingIsComputedBeside) {
+  const auto seconds = [&](const std::vector<std::string>& overrides, const std::string& part) {
+    const Plan planned = planner("h100-80", 16, overrides).plan();
+    return std::map<std::string, double>(planned.step.seconds.begin(), planned.step.seconds.end()).at(part);
+  };
+  for (const std::string part : {"gradients over dp", "weights over dp"}) {
+    const double off = seconds({"mesh.overlap=off"}, part), on = seconds({}, part);
+    // The embedding's gradients (131 million of 6.74 billion values) and the first block's (202) have nothing behind
+    // them; the embedding's weights nothing in front.
+    EXPECT_NEAR(on / off, (part[0] == 'g' ? 131.1 + 202.4 : 131.1) / 6738, 0.005) << part;
+    EXPECT_EQ(seconds({"mesh.overlap=on"}, part), on);
+    EXPECT_EQ(seconds({"mesh.backend=mpi"}, part), off) << "staged through host memory";
+  }
+  EXPECT_LT(seconds({"optimizer.zero=2"}, "gradients over dp"),
+            seconds({"optimizer.zero=2", "mesh.overlap=off"}, "gradients over dp") / 4);
+}
+
 TEST_F(Llama2, RanksThatTpDoesNotDivideAndMachinesThatAreNoneAreRefused) {
   EXPECT_THAT(bad_input_of([&] { planner("h100-80", 6, {"mesh.tp=4"}); }),
               HasSubstr("mesh.tp is 4, which does not divide the 6 rank(s)"));

@@ -2,6 +2,8 @@
 #include "trainer/optim/zero_adamw.h"
 
 #include <cmath>
+#include <limits>
+#include <utility>
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
@@ -146,6 +148,48 @@ TEST(ZeroAdamW, LongBf16Values_MoveAsFp32OnesWould) {
   EXPECT_LT(distance(narrow_one.state(AdamWState::kMaster, owned.at, owned.length),
                      wide_one.state(AdamWState::kMaster, owned.at, owned.length)),
             2e-7);
+}
+
+// A loss or gradients that are not finite leave everything as it is, to the bit, but for the count of steps.
+TEST(ZeroAdamW, ABadStep_IsCountedButNotApplied) {
+  Mesh mesh(job(), {});
+  const double nan = std::nan(""), infinite = std::numeric_limits<double>::infinity();
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16})
+    for (const double clip : {0.0, 1.0})
+      for (const auto& [loss, element] :
+           {std::pair(nan, 1.0), {infinite, 1.0}, {1.0, nan}, {1.0, infinite}, {-infinite, infinite}}) {
+        AdamWConfig config;
+        config.clip_norm = clip;
+        const at::Tensor values = numbers(1).to(dtype);
+        ZeroAdamW optimizer(values, kBuckets, kSegments, config, *mesh.dp, mesh.world);
+        const auto step = [&](double of_loss, double of_element) {
+          std::vector<at::Tensor> grads = owned_gradients(optimizer, *mesh.dp, 0);
+          // One element of one rank, which owns some of the last bucket's segment.
+          if (mesh.dp->rank() == mesh.dp->size() - 1) grads[2][0] = of_element;
+          const at::Tensor norm = optimizer.step(1e-2, grads, at::full({}, of_loss, at::kDouble));
+          optimizer.finish_gathering();
+          return norm.item<double>();
+        };
+        const auto all = [&] {
+          std::vector<at::Tensor> state{values.clone()};
+          for (const Owned& owned : optimizer.owned())
+            for (const AdamWState which : {AdamWState::kFirstMoment, AdamWState::kSecondMoment, AdamWState::kMaster})
+              state.push_back(optimizer.state(which, owned.at, owned.length).clone());
+          return state;
+        };
+        const auto are_equal = [&](const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
+          bool equal = true;
+          for (size_t i = 0; i < a.size(); ++i) equal = equal && at::equal(a[i], b[i]);
+          return equal;
+        };
+        EXPECT_TRUE(std::isfinite(step(1.0, 1.0)));
+        const std::vector<at::Tensor> before = all();
+        EXPECT_EQ(std::isfinite(step(loss, element)), std::isfinite(element));
+        EXPECT_TRUE(are_equal(all(), before)) << "loss " << loss << ", a gradient " << element << ", clip " << clip;
+        EXPECT_EQ(optimizer.steps(), 2);
+        step(1.0, 1.0);
+        EXPECT_FALSE(are_equal(all(), before));
+      }
 }
 
 TEST(ZeroAdamW, Fp32Values_AreTheirOwnMaster) {

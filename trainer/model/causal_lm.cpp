@@ -8,6 +8,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "dist/differentiable.h"
+#include "dist/to_device.h"
 #include "trainer/model/after_backward.h"
 #include "trainer/model/cross_entropy.h"
 #include "trainer/model/kernels/batch_invariant_mm.h"
@@ -97,7 +98,7 @@ Layout CausalLm::layout_of(const at::Tensor& starts, std::span<KvCache* const> c
   Layout layout;
   const at::Tensor host = starts.to(at::kCPU, at::kLong).contiguous();
   layout.starts.assign(host.data_ptr<int64_t>(), host.data_ptr<int64_t>() + host.numel());
-  layout.device_starts = starts.to(tp_->device(), at::kInt);
+  layout.device_starts = to_device(starts.to(at::kInt), tp_->device());
   layout.one_thread_each = batch_invariant_ && tp_->device().is_cpu();
   std::vector<int64_t> positions;
   for (int64_t i = 0; i < layout.examples(); ++i) {
@@ -106,7 +107,7 @@ Layout CausalLm::layout_of(const at::Tensor& starts, std::span<KvCache* const> c
     layout.longest = std::max(layout.longest, layout.length(i));
     for (int64_t j = 0; j < layout.length(i); ++j) positions.push_back(past + j);
   }
-  layout.angles = rotary_[0].at(at::tensor(positions, at::kLong).to(tp_->device()));
+  layout.angles = rotary_[0].at(to_device(at::tensor(positions, at::kLong), tp_->device()));
   return layout;
 }
 
@@ -185,8 +186,8 @@ at::Tensor CausalLm::hidden(const at::Tensor& ids, const Layout& layout, std::sp
     if (bucket_needed_) bucket_needed_(bucket);
   };
   need(0);
-  at::Tensor x =
-      sum_of_ranks(embedding(ids.to(tp_->device()), *embedding_, embedding_->shards[0].begin, tp_->size()), layout);
+  at::Tensor x = sum_of_ranks(
+      embedding(to_device(ids, tp_->device()), *embedding_, embedding_->shards[0].begin, tp_->size()), layout);
   const bool again = recomputes(Recompute::kBlock, x);
   TORCH_INTERNAL_ASSERT(bucket_complete_ || !at::GradMode::is_enabled() || parameters_.keeps_gradients(1),
                         "blocks share the memory of their gradients, which nobody takes away");
@@ -205,17 +206,18 @@ at::Tensor CausalLm::hidden(const at::Tensor& ids, const Layout& layout, std::sp
 }
 
 at::Tensor CausalLm::loss_sum(const Batch& batch, double grad_scale) {
-  const at::Tensor labels = batch.labels.to(tp_->device());
-  const at::Tensor trained = labels.ne(kNotTrained).nonzero().squeeze(1);
-  TORCH_INTERNAL_ASSERT(trained.numel() > 0, "a batch without a trained token has no loss");
+  // Looked for on the host, where nobody waits for the answer.
+  const at::Tensor asked = batch.labels.ne(kNotTrained).nonzero().squeeze(1);
+  TORCH_INTERNAL_ASSERT(asked.numel() > 0, "a batch without a trained token has no loss");
+  const at::Tensor trained = to_device(asked, tp_->device());
   Layout layout = layout_of(batch.starts, {});
   layout.is_cut = sequence_parallel_ && tp_->size() > 1;
   at::Tensor x = hidden(batch.ids, layout, {});
   if (!layout.is_cut) x = x.index_select(0, trained);
   x = all_rows(norm(x, *final_norm_, layout), layout);
   if (layout.is_cut) x = x.index_select(0, trained);
-  return cross_entropy_sum(x, labels.index_select(0, trained), *head_, head_->shards[0].begin, valid_rows(*head_),
-                           grad_scale, *tp_);
+  return cross_entropy_sum(x, to_device(batch.labels.index_select(0, asked), tp_->device()), *head_,
+                           head_->shards[0].begin, valid_rows(*head_), grad_scale, *tp_);
 }
 
 at::Tensor CausalLm::logits(const at::Tensor& hidden_rows) {

@@ -96,7 +96,7 @@ at::Tensor ZeroAdamW::norm_of(const std::vector<at::Tensor>& grads) {
   return squares.sqrt_();
 }
 
-at::Tensor ZeroAdamW::step(double lr, const std::vector<at::Tensor>& grads) {
+at::Tensor ZeroAdamW::step(double lr, const std::vector<at::Tensor>& grads, const std::optional<at::Tensor>& loss) {
   at::NoGradGuard no_grad;
   finish_gathering();  // of a step before that this rank had nothing to compute for
   TORCH_INTERNAL_ASSERT(grads.size() == owned_.size());
@@ -107,11 +107,14 @@ at::Tensor ZeroAdamW::step(double lr, const std::vector<at::Tensor>& grads) {
   std::optional<at::Tensor> scale;
   if (config_.clip_norm > 0) scale = ((norm + 1e-6) / config_.clip_norm).clamp_min(1.0).to(m_.device(), at::kFloat);
 
+  const at::Tensor is_bad =
+      (loss ? norm + *loss : norm).isfinite().logical_not().to(m_.device(), at::kFloat);  // the kernel's found_inf
+
   ++steps_;
   auto segment = segments_.begin();
   for (size_t bucket = 0; bucket < buckets_.size(); ++bucket) {
     for (; segment != segments_.end() && segment->bucket == bucket; ++segment)
-      update(*segment, grads[bucket], lr, scale);
+      update(*segment, grads[bucket], lr, scale, is_bad);
     gathers_[bucket] = begin_gathering(bucket);
     advance_begun();
   }
@@ -119,7 +122,7 @@ at::Tensor ZeroAdamW::step(double lr, const std::vector<at::Tensor>& grads) {
 }
 
 void ZeroAdamW::update(const OwnedSegment& segment, const at::Tensor& grads, double lr,
-                       const std::optional<at::Tensor>& scale) {
+                       const std::optional<at::Tensor>& scale, const at::Tensor& is_bad) {
   const Owned& owned = owned_[segment.bucket];
   const bool is_apart = m_.device() != values_.device();
   const int64_t chunk = is_apart || !m_.is_cpu() ? kChunkElsewhere : has_master() ? kChunkOnCpu : segment.length;
@@ -132,7 +135,8 @@ void ZeroAdamW::update(const OwnedSegment& segment, const at::Tensor& grads, dou
     const at::Tensor master = has_master() ? join_master(value, in_state(lower_)) : value;
     const at::Tensor gradient = grads.narrow(0, first, length).to(m_.device(), at::kFloat);
     at::_fused_adamw_({master}, {gradient}, {in_state(m_)}, {in_state(v_)}, {}, {steps}, lr, config_.betas[0],
-                      config_.betas[1], segment.decay ? config_.weight_decay : 0.0, config_.eps, false, false, scale);
+                      config_.betas[1], segment.decay ? config_.weight_decay : 0.0, config_.eps, false, false, scale,
+                      is_bad);
     if (has_master()) split_master(master, value, in_state(lower_));
     if (is_apart) at::Tensor(there).copy_(value);
   }

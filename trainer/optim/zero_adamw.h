@@ -91,9 +91,10 @@ class ZeroAdamW {
   static int64_t step_bytes(int64_t owned, at::ScalarType dtype, at::Device device);
 
   // Collective. `grads`: of each bucket what this rank owns, summed over dp, fp32 or bf16. Clips by the global norm,
-  // updates what this rank owns and begins to gather the values, bucket by bucket. Returns the global gradient norm
-  // before clipping (fp64 scalar on the device).
-  at::Tensor step(double lr, const std::vector<at::Tensor>& grads);
+  // updates what this rank owns and begins to gather the values, bucket by bucket. Where the norm or `loss` (fp64
+  // scalar on the device) is not finite, values and state stay as they are; the step counts nevertheless. Returns the
+  // global gradient norm before clipping (fp64 scalar on the device).
+  at::Tensor step(double lr, const std::vector<at::Tensor>& grads, const std::optional<at::Tensor>& loss = {});
   // After a step, before a bucket's values, or any, are used.
   void finish_gathering(size_t bucket) { gathers_[bucket].finish(); }
   void finish_gathering();
@@ -121,7 +122,8 @@ class ZeroAdamW {
     double norm_weight;
   };
   at::Tensor norm_of(const std::vector<at::Tensor>& grads);
-  void update(const OwnedSegment& segment, const at::Tensor& grads, double lr, const std::optional<at::Tensor>& scale);
+  void update(const OwnedSegment& segment, const at::Tensor& grads, double lr, const std::optional<at::Tensor>& scale,
+              const at::Tensor& is_bad);
   Begun begin_gathering(size_t bucket);
   int64_t in_values(int64_t at, int64_t length) const;  // where a stretch of the state lies in the flat buffers
 
