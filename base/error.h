@@ -1,5 +1,5 @@
-// The two ways a command can fail. Libraries throw these and never print or exit; `launch/` and `run_distributed` turn
-// them into the exit status.
+// The two ways a command can fail, and the one in which it stops halfway. Libraries throw these and never print or
+// exit; `launch/` and `run_distributed` turn them into the exit status.
 #pragma once
 
 #include <stdexcept>
@@ -16,6 +16,12 @@ class BadInput : public std::runtime_error {
 
 // The machine or the program failed: disk full, a lost rank, a broken invariant (exit status 2).
 class Failure : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// A request to stop was honoured where there is nothing to be kept (exit status 75). The message says where.
+class Stopped : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };

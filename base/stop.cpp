@@ -2,6 +2,9 @@
 
 #include <csignal>
 #include <initializer_list>
+#include <string>
+
+#include "base/error.h"
 
 namespace spt {
 namespace {
@@ -23,6 +26,14 @@ void install_stop_handlers() {
 
 bool stop_requested() {
   return requested != 0;
+}
+
+void request_stop() {
+  request(0);
+}
+
+void stop_if_requested(const char* doing) {
+  if (stop_requested()) throw Stopped(std::string("stopped on request ") + doing + ": nothing was changed");
 }
 
 bool stop_file_in(const std::filesystem::path& folder) {

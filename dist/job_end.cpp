@@ -89,7 +89,7 @@ void JobEnd::fail(ExitStatus status, const std::string& message) {
     if (rank_ > 0) std::this_thread::sleep_for(milliseconds(1));
   } while (Clock::now() < my_turn);
 
-  spdlog::error("{}", message);
+  spdlog::log(status == ExitStatus::kStopped ? spdlog::level::info : spdlog::level::err, "{}", message);
   const int notice = static_cast<int>(status);
   std::vector<MPI_Request> requests;
   for (int peer = 0; peer < size_; ++peer)

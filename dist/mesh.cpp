@@ -100,7 +100,8 @@ Mesh::Mesh(Runtime& runtime, const MeshConfig& config)
       world(connected_world(runtime, config.backend)),
       overlap(overlaps(hosts, places, config, runtime.device(), runtime.is_staged())),
       dp(world.split(place.tp_rank, place.dp_rank)),
-      tp(world.split(place.dp_rank, place.tp_rank)) {}
+      tp(world.split(place.dp_rank, place.tp_rank)),
+      host_tp(runtime.host_world().split(place.dp_rank, place.tp_rank)) {}
 
 std::string Mesh::overview() const {
   constexpr int kGroups = 8, kMembers = 16;  // that are named

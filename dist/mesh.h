@@ -59,13 +59,14 @@ struct Mesh {
   // of dp rank 0), for the log.
   std::string overview() const;
 
-  const std::vector<std::string> hosts;    // by world rank
-  const std::vector<MeshPlace> places;     // by world rank
-  const MeshPlace place;                   // mine
-  Communicator& world;                     // dp × tp, device tensors
-  const bool overlap;                      // dp communicates while its ranks compute
-  const std::unique_ptr<Communicator> dp;  // ranks with my tp_rank, by dp_rank
-  const std::unique_ptr<Communicator> tp;  // ranks with my dp_rank, by tp_rank
+  const std::vector<std::string> hosts;         // by world rank
+  const std::vector<MeshPlace> places;          // by world rank
+  const MeshPlace place;                        // mine
+  Communicator& world;                          // dp × tp, device tensors
+  const bool overlap;                           // dp communicates while its ranks compute
+  const std::unique_ptr<Communicator> dp;       // ranks with my tp_rank, by dp_rank
+  const std::unique_ptr<Communicator> tp;       // ranks with my dp_rank, by tp_rank
+  const std::unique_ptr<Communicator> host_tp;  // the same ones over MPI, for what the host decides
 };
 
 }  // namespace spt

@@ -14,6 +14,7 @@
 #include <sched.h>
 
 #include "base/log.h"
+#include "base/stop.h"
 #include "dist/cuda_device.h"
 #include "dist/host_threads.h"
 #include "dist/job_end.h"
@@ -21,6 +22,7 @@
 #include "dist/mpi_communicator.h"
 #include "dist/nccl_communicator.h"
 #include "dist/staged_communicator.h"
+#include "dist/stop_notice.h"
 #include "dist/text.h"
 #include "dist/watchdog.h"
 
@@ -110,8 +112,11 @@ bool started_by_launcher() {
   return in_environment("OMPI_COMM_WORLD_SIZE") || in_environment("PMIX_RANK") || in_environment("PMI_RANK");
 }
 
+Runtime::~Runtime() = default;
+
 Runtime::Runtime(const std::shared_ptr<JobEnd>& job_end)
     : job_end_(job_end),
+      stop_notice_(std::make_unique<StopNotice>(MPI_COMM_WORLD)),
       host_world_(std::make_unique<MpiCommunicator>(duplicate_comm(MPI_COMM_WORLD), job_end)),
       device_(at::kCPU) {
   check_launcher(size());
@@ -151,6 +156,12 @@ std::vector<int> Runtime::gpu_owners() {
   for (const std::string& uuid : uuids)
     owners.push_back(static_cast<int>(std::find(uuids.begin(), uuids.end(), uuid) - uuids.begin()));
   return owners;
+}
+
+bool Runtime::hears_stop(bool asked) {
+  const bool heard = stop_notice_->heard(asked);
+  if (heard) request_stop();
+  return heard;
 }
 
 void Runtime::connect(Backend backend) {
@@ -197,6 +208,8 @@ int run_distributed(int argc, char** argv, const std::function<ExitStatus(Runtim
       // Where rank 0 sees nothing wrong, the place is what matters: a file that one host lacks.
       job_end->fail(ExitStatus::kBadInput,
                     rank == 0 ? error.what() : fmt::format("{} (seen by rank {}@{})", error.what(), rank, host_name()));
+    } catch (const Stopped& stopped) {
+      job_end->fail(ExitStatus::kStopped, stopped.what());
     } catch (const c10::Error& error) {
       job_end->fail(ExitStatus::kFailure,
                     fmt::format("rank {}@{}: {}{}", rank, host_name(), error.what_without_backtrace(),

@@ -14,6 +14,7 @@
 namespace spt {
 
 class JobEnd;
+class StopNotice;
 
 enum class Backend { kAuto, kNccl, kMpi };
 inline std::vector<std::pair<std::string, Backend>> enum_names(Backend) {
@@ -25,6 +26,10 @@ bool started_by_launcher();
 
 class Runtime {
  public:
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
   // All ranks, over MPI, for CPU tensors: for start-up checks, small integers and clean agreement.
   Communicator& host_world() { return *host_world_; }
   // All ranks, for tensors on `device()`, over the backend that `connect` chose (host_world until then).
@@ -37,6 +42,10 @@ class Runtime {
   int size() const { return host_world_->size(); }
   const std::vector<std::string>& hosts() const { return hosts_; }     // by world rank
   const std::shared_ptr<JobEnd>& job_end() const { return job_end_; }  // for waits in dist/
+
+  // Whether any rank was asked to stop, as far as this one has heard, whose own request is `asked`
+  // (dist/stop_notice.h); from then on stop_requested() says so too.
+  bool hears_stop(bool asked);
 
   // Collective. Once, or again with the same backend. Chooses the backend for device tensors: auto is NCCL where every
   // rank has a GPU of its own (told apart by UUID), MPI through pinned memory where ranks share one, MPI on the CPU.
@@ -52,6 +61,7 @@ class Runtime {
   std::vector<int> gpu_owners();
 
   std::shared_ptr<JobEnd> job_end_;
+  std::unique_ptr<StopNotice> stop_notice_;
   std::unique_ptr<Communicator> host_world_;
   std::unique_ptr<Communicator> world_;
   Backend connected_ = Backend::kAuto;  // what world_ was made for

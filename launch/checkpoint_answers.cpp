@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include <ATen/ops/full.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -32,7 +33,7 @@ class Rounds {
   // The next prompts, the same on every rank; empty when the work is over. `work` is rank 0's.
   json hand_out(const ChatWork* work) {
     json prompts = json::array();
-    if (work != nullptr && !stop_requested()) {
+    if (work != nullptr && !runtime_.hears_stop(stop_requested())) {
       const auto most = static_cast<size_t>(batch_ * chat_.mesh.dp->size());
       while (prompts.size() < most) {
         const auto prompt = work->next();
@@ -43,7 +44,7 @@ class Rounds {
     return json::parse(broadcast_text(runtime_.host_world(), prompts.dump()));
   }
 
-  // Collective: every rank gets all answers.
+  // Collective: every rank gets all answers; at a request to stop, those that are whole.
   std::vector<ChatAnswer> answer(const json& prompts) {
     std::vector<Prompt> mine;
     std::vector<ChatAnswer> answers;
@@ -63,16 +64,23 @@ class Rounds {
       else
         mine.push_back({std::move(ids), prompt["number"].get<uint64_t>()});
     }
-    generate(chat_.model, mine, chat_.tokenizer->eos(), sampling_, batch_, [&](size_t i, const Continuation& made) {
+    const auto answered = [&](size_t i, const Continuation& made) {
       answers.push_back({mine[i].number,
                          template_.split(made.ids, *chat_.tokenizer).output,
                          {static_cast<int64_t>(mine[i].ids.size()), static_cast<int64_t>(made.ids.size())},
                          ""});
-    });
+    };
+    generate(chat_.model, mine, chat_.tokenizer->eos(), sampling_, batch_, answered, [this] { return stops(); });
     return gathered(chat_.mesh.place.tp_rank == 0 ? answers : std::vector<ChatAnswer>());
   }
 
  private:
+  bool stops() {
+    const at::Tensor asked = at::full({}, int64_t{runtime_.hears_stop(stop_requested())}, at::kLong);
+    if (chat_.mesh.host_tp->size() > 1) chat_.mesh.host_tp->all_reduce(asked, Reduce::kMax);
+    return asked.item<int64_t>() != 0;
+  }
+
   std::vector<ChatAnswer> gathered(const std::vector<ChatAnswer>& mine) {
     json sent = json::array();
     for (const ChatAnswer& a : mine) sent.push_back({a.number, a.text, a.usage.prompt, a.usage.completion, a.failure});

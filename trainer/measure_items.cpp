@@ -197,15 +197,14 @@ class Measuring {
     if (progress_) progress_->show();
   }
 
-  // One answer on all ranks that share a model. A rank that was asked to stop ends by itself; the others were asked
-  // too.
+  // One answer on all ranks that share a model.
   bool go_on() {
     queue_.serve();
     keep_finished(running_.size());
-    measured_.stopped = measured_.stopped || stop_requested() || stop_file();
+    measured_.stopped = runtime_.hears_stop(measured_.stopped || stop_requested() || stop_file());
     if (mesh_.tp->size() > 1) {
-      at::Tensor any = at::full({}, int64_t{measured_.stopped}, at::TensorOptions(at::kLong).device(runtime_.device()));
-      mesh_.tp->all_reduce(any, Reduce::kMax);
+      at::Tensor any = at::full({}, int64_t{measured_.stopped}, at::kLong);
+      mesh_.host_tp->all_reduce(any, Reduce::kMax);
       measured_.stopped = any.item<int64_t>() != 0;
     }
     return !measured_.stopped;

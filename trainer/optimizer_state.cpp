@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/stop.h"
 #include "data/safetensors.h"
 
 namespace spt {
@@ -197,6 +198,7 @@ void load_optimizer_state(const fs::path& folder, const Parameters& parameters, 
 
   for (const Part& part : parts_of(optimizer)) {
     for (const Piece& piece : pieces) {
+      stop_if_requested("while loading the optimizer's state");
       const at::Tensor elements = at::empty({piece.to - piece.from}, at::kFloat);
       const StoredPiece* source = nullptr;
       at::Tensor values;  // of it

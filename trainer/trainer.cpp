@@ -179,15 +179,16 @@ ExitStatus Trainer::run() {
   while (done < inputs_.total_steps) {
     watch_step(static_cast<long>(done + 1));
     Step next = step(done);
-    ++done;
+    const StepEnd end = agree(next.is_abandoned);
+    bool stop = end.stop;
     if (under_way) report(complete(*std::exchange(under_way, std::nullopt)), console);
+    if (end.abandoned) break;
+    ++done;
     std::optional<MetricsRow> row;
     if (runtime_.device().is_cpu())
       row = complete(std::move(next));
     else
       under_way = std::move(next);
-    const StepEnd end = agree();
-    bool stop = end.stop;
     if (end.written) {
       console.pause();
       saver_->finish(false);
@@ -196,24 +197,39 @@ ExitStatus Trainer::run() {
     if (saves) optimizer_->finish_gathering();
     if (saves && under_way) row = complete(*std::exchange(under_way, std::nullopt));
     if (saves && inputs_.valid)
-      row->valid_loss = held_out_loss(model_, *inputs_.valid, mesh_, config_.train.micro_batch_tokens);
+      row->valid_loss =
+          held_out_loss(model_, *inputs_.valid, mesh_, config_.train.micro_batch_tokens, [this] { return stops(); });
     if (row) report(*row, console);
     if (saves) {
       console.pause();
       if (row->valid_loss) spdlog::info("held-out loss after step {}: {:.4f}", done, *row->valid_loss);
       if (lock_) lock_->require_held();
       const bool saved = saver_->save(done, stop || done == inputs_.total_steps);
-      if (saved && !stop) stop = agree().stop;  // asked for while saving: one save is enough
-      if (stop) saver_->finish(true);
+      if (saved && !stop) stop = agree(false).stop;  // asked for while saving: one save is enough
     }
-    if (stop && done < inputs_.total_steps) {
-      spdlog::info("stopped on request after step {} of {}; start the same command again to go on", done,
-                   inputs_.total_steps);
-      if (runtime_.rank() == 0) remove_stop_file(config_.run.dir);
-      return ExitStatus::kStopped;
-    }
+    if (stop) break;
   }
-  return ExitStatus::kDone;
+  if (done == inputs_.total_steps) return ExitStatus::kDone;
+  stop_after(done);
+  return ExitStatus::kStopped;
+}
+
+void Trainer::stop_after(int64_t done) {
+  optimizer_->finish_gathering();
+  if (lock_) lock_->require_held();
+  saver_->finish(false);
+  if (done > 0) saver_->save(done, true);  // nothing where it is there
+  spdlog::info("stopped on request after step {} of {}; start the same command again to go on", done,
+               inputs_.total_steps);
+  if (runtime_.rank() == 0) remove_stop_file(config_.run.dir);
+}
+
+bool Trainer::stops() {
+  const bool asked = runtime_.hears_stop(stop_requested() || (runtime_.rank() == 0 && stop_file_in(config_.run.dir)));
+  if (mesh_.host_tp->size() == 1) return asked;
+  const at::Tensor any = at::full({}, int64_t{asked}, at::kLong);
+  mesh_.host_tp->all_reduce(any, Reduce::kMax);
+  return any.item<int64_t>() != 0;
 }
 
 std::unique_ptr<RunLock> Trainer::take_run_folder() const {
@@ -222,6 +238,8 @@ std::unique_ptr<RunLock> Trainer::take_run_folder() const {
   if (error) throw BadInput(fmt::format("run.dir {} cannot be made: {}", config_.run.dir.string(), error.message()));
   auto lock = std::make_unique<RunLock>(config_.run.dir);
   check_run_folder(config_);  // again: another run may have written it since
+  if (stop_file_in(config_.run.dir))
+    spdlog::info("{} is from before this start: removed", (config_.run.dir / "STOP").string());
   remove_stop_file(config_.run.dir);
   return lock;
 }
@@ -295,8 +313,10 @@ Trainer::Step Trainer::step(int64_t step) {
   at::Tensor loss = zero.clone();
   ExactSum exact_loss;
   std::vector<at::Tensor> losses;
+  bool is_abandoned = false;
   for (const Batch& batch : rows.batches) {  // 3 forward and backward
-    if (batch.trained_tokens() == 0) {
+    is_abandoned = is_abandoned || stops();
+    if (is_abandoned || batch.trained_tokens() == 0) {
       gradients_->skip_pass();
       losses.push_back(zero);
       continue;
@@ -317,6 +337,10 @@ Trainer::Step Trainer::step(int64_t step) {
   const auto [least, greatest] = at::aminmax(model_.parameters().grads(0));
   losses.insert(losses.begin(), {least.to(at::kDouble), greatest.to(at::kDouble)});
   gradients_->finish();
+  if (is_abandoned) {  // the optimizer leaves such a step out, on all ranks
+    loss.fill_(NAN);
+    exact_loss.add(NAN);
+  }
   if (config_.run.reproducible) {
     const at::Tensor limbs = exact_loss.limbs();
     mesh_.dp->all_reduce(limbs);
@@ -329,7 +353,8 @@ Trainer::Step Trainer::step(int64_t step) {
   if (!mesh_.overlap) optimizer_->finish_gathering();
   gradients_->clear();
   losses.insert(losses.begin(), {loss, norm});
-  return {start, communicated, row, std::move(rows.rows), rows.mean_length, LateNumbers(at::stack(losses))};
+  return {start,       communicated, row, std::move(rows.rows), rows.mean_length, LateNumbers(at::stack(losses)),
+          is_abandoned};
 }
 
 MetricsRow Trainer::complete(Step step) {
@@ -378,12 +403,12 @@ double Trainer::communication_seconds() const {
   return mesh_.dp->seconds() + mesh_.tp->seconds() + mesh_.world.seconds() + runtime_.host_world().seconds();
 }
 
-Trainer::StepEnd Trainer::agree() {
+Trainer::StepEnd Trainer::agree(bool is_abandoned) {
   if (lock_) lock_->require_held();
-  const bool asked = stop_requested() || (runtime_.rank() == 0 && stop_file_in(config_.run.dir));
-  at::Tensor any = at::tensor({int64_t{asked}, int64_t{saver_->is_writing()}}, at::kLong);
+  at::Tensor any = at::tensor({int64_t{stops()}, int64_t{saver_->is_writing()}, int64_t{is_abandoned}}, at::kLong);
   runtime_.host_world().all_reduce(any, Reduce::kMax);
-  return {any[0].item<int64_t>() != 0, saver_->is_under_way() && any[1].item<int64_t>() == 0};
+  return {any[0].item<int64_t>() != 0, saver_->is_under_way() && any[1].item<int64_t>() == 0,
+          any[2].item<int64_t>() != 0};
 }
 
 }  // namespace spt

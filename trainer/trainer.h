@@ -66,6 +66,7 @@ class Trainer {
     double mean_length;
     LateNumbers numbers;  // loss sum and gradient norm of all ranks; least and greatest gradient of the embedding and
                           // the loss of each micro-batch, here
+    bool is_abandoned;    // at a request to stop that this rank heard of: it is not applied on any rank
   };
   Step step(int64_t step);         // from 0
   MetricsRow complete(Step step);  // waits for its numbers; collective over the hosts
@@ -74,10 +75,14 @@ class Trainer {
   double communication_seconds() const;  // so far
   // Collective, at the end of a step: what all ranks agree on.
   struct StepEnd {
-    bool stop;     // a rank was asked to
-    bool written;  // there is a save under way, and every rank has written its part
+    bool stop;       // a rank was asked to
+    bool written;    // there is a save under way, and every rank has written its part
+    bool abandoned;  // a rank has abandoned the step
   };
-  StepEnd agree();
+  StepEnd agree(bool is_abandoned);
+  // Whether there is a request to stop, as far as this rank and those of its tp group have heard.
+  bool stops();
+  void stop_after(int64_t done);  // collective: saves that step, waits for all saves
 
   RunConfig config_;
   Runtime& runtime_;

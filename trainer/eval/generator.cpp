@@ -214,10 +214,12 @@ void generate(CausalLm& model, int32_t eos, const SamplingConfig& config, const 
 }
 
 void generate(CausalLm& model, const std::vector<Prompt>& prompts, int32_t eos, const SamplingConfig& config,
-              int64_t batch, const std::function<void(size_t, const Continuation&)>& done) {
+              int64_t batch, const std::function<void(size_t, const Continuation&)>& done,
+              const std::function<bool()>& stop) {
   size_t begun = 0;
   std::map<uint64_t, size_t> place;
   SequenceStream stream;
+  stream.stop = stop;
   stream.next = [&](bool) -> std::optional<Prompt> {
     if (begun == prompts.size()) return std::nullopt;
     place[prompts[begun].number] = begun;

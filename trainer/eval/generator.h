@@ -32,10 +32,13 @@ struct Prompt {
 };
 
 // Continues each prompt, `batch` at a time; `done` is called for each as it ends. The model's own limit of positions
-// counts too. All tp ranks make the same call and get the same result. Throws BadInput for an empty prompt or one with
+// counts too. All tp ranks make the same call and get the same result. Where `stop` (as SequenceStream's) says so, what
+// has not ended is dropped. Throws BadInput for an empty prompt or one with
 // no room left.
-void generate(CausalLm& model, const std::vector<Prompt>& prompts, int32_t eos, const SamplingConfig& config,
-              int64_t batch, const std::function<void(size_t, const Continuation&)>& done);
+void generate(
+    CausalLm& model, const std::vector<Prompt>& prompts, int32_t eos, const SamplingConfig& config, int64_t batch,
+    const std::function<void(size_t, const Continuation&)>& done,
+    const std::function<bool()>& stop = [] { return false; });
 
 // What comes after a continuation that has ended: `ids` are fed behind it and a new one begins, from the cache of what
 // was there; without ids the same continuation goes on for up to max_new_tokens more (unless EOS ended it).

@@ -5,7 +5,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/full.h>
+#include <ATen/ops/tensor.h>
 
 #include "base/error.h"
 #include "data/sampler.h"
@@ -43,20 +43,26 @@ ExampleLoss example_loss(CausalLm& model, const Dataset& corpus, int64_t row) {
   return {row, -logp.sum(at::kDouble).item<double>(), trained.numel()};
 }
 
-double held_out_loss(CausalLm& model, const Dataset& corpus, Mesh& mesh, int64_t micro_batch_tokens) {
+std::optional<double> held_out_loss(CausalLm& model, const Dataset& corpus, Mesh& mesh, int64_t micro_batch_tokens,
+                                    const std::function<bool()>& stops) {
   std::vector<int64_t> all(static_cast<size_t>(corpus.size()));
   std::iota(all.begin(), all.end(), 0);
   const auto dealt = deal_micro_batches(all, corpus.lengths(), mesh.dp->size(), {micro_batch_tokens, true, true});
   ExactSum nll;
-  int64_t trained = 0;
+  int64_t trained = 0, stopped = 0;
   for (const auto& rows : dealt[static_cast<size_t>(mesh.place.dp_rank)]) {
+    if (stops()) {
+      stopped = 1;
+      break;
+    }
     const auto [of_rows, tokens] = loss_of(model, corpus.batch(rows));
     nll.add(of_rows);
     trained += tokens;
   }
   const at::Tensor limbs = sum_over(*mesh.dp, nll.limbs());
-  return ExactSum::of(limbs) /
-         static_cast<double>(sum_over(*mesh.dp, at::full({}, trained, at::kLong)).item<int64_t>());
+  const at::Tensor counts = sum_over(*mesh.dp, at::tensor({trained, stopped}, at::kLong));
+  if (counts[1].item<int64_t>() > 0) return std::nullopt;
+  return ExactSum::of(limbs) / static_cast<double>(counts[0].item<int64_t>());
 }
 
 Perplexity perplexity(const std::vector<ExampleLoss>& losses) {

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,8 +29,10 @@ struct Perplexity {
 ExampleLoss example_loss(CausalLm& model, const Dataset& corpus, int64_t row);
 
 // Collective: Σ nll / Σ trained_tokens alone, in packed micro-batches: what training measures between steps. The same
-// value on every rank.
-double held_out_loss(CausalLm& model, const Dataset& corpus, Mesh& mesh, int64_t micro_batch_tokens);
+// value on every rank, and for any dp. `stops` is asked before each micro-batch, by all tp ranks with one answer: where
+// a rank stops there is no value.
+std::optional<double> held_out_loss(CausalLm& model, const Dataset& corpus, Mesh& mesh, int64_t micro_batch_tokens,
+                                    const std::function<bool()>& stops);
 
 // Throws BadInput when no example has a trained token.
 Perplexity perplexity(const std::vector<ExampleLoss>& losses);

@@ -10,6 +10,7 @@
 #include <fmt/ranges.h>
 
 #include "base/error.h"
+#include "base/stop.h"
 #include "data/safetensors.h"
 
 namespace spt {
@@ -120,6 +121,7 @@ void load_slices(CausalLm& model, const std::filesystem::path& folder, Communica
     parts.clear();
   };
   for_each_shard(model, [&](const Shard& shard, const at::Tensor& part) {
+    stop_if_requested("while loading weights");
     parts.push_back(part);
     if (static_cast<int>(parts.size()) == rank + 1) {
       at::Tensor host = part.is_cpu() ? part : at::empty(part.sizes(), part.options().device(at::kCPU));

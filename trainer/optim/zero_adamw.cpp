@@ -29,7 +29,7 @@ void AdamWConfig::validate(std::vector<std::string>& errors) const {
   const auto require = [&](bool holds, const char* name, double value, const char* limit) {
     if (!holds) errors.push_back(fmt::format("{} is {}, must be {}", name, value, limit));
   };
-  require(lr > 0 && lr <= 1000, "lr", lr, "above 0 and at most 1000");
+  require(lr > 0, "lr", lr, "above 0");
   require(eps >= 1e-37, "eps", eps, "at least 1e-37 (fp32's smallest normal number is 1.2e-38)");
   require(weight_decay >= 0 && weight_decay <= 1000, "weight_decay", weight_decay, "0 to 1000");
   require(clip_norm >= 0, "clip_norm", clip_norm, "at least 0");
