@@ -258,7 +258,7 @@ PlannedMemory Planner::memory_of(const Run& run) const {
   const Parameters& parameters = run.model.parameters();
   const Parameters::Bytes bytes = parameters.bytes(run.memory.parameters);
   const int64_t state = ZeroAdamW::state_bytes(run.owned(), run.dtype);
-  const int64_t update = ZeroAdamW::step_bytes(run.owned(), run.dtype, run.device);
+  const int64_t update = ZeroAdamW::step_bytes(run.owned());
   const int64_t scratch = run.device.is_cpu() ? kScratchBytes * ((run.dp > 1) + (run.tp > 1)) : 0;
   const int64_t copies = copies_bytes(run);
   planned.on_host = (run.is_offloaded ? state : 0) + (run.device.is_cpu() ? 0 : copies);

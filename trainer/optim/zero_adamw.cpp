@@ -5,21 +5,22 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
 #include "dist/exact_sum.h"
+#include "trainer/optim/adamw.h"
 #include "trainer/optim/split_master.h"
 
 namespace spt {
 namespace {
 
-// Elements that are updated at once where a master is put together for it: on a CPU they stay in its cache.
-constexpr int64_t kChunkOnCpu = int64_t{1} << 18, kChunkElsewhere = int64_t{1} << 23;
+// Elements that are updated at once where they go to the host for it.
+constexpr int64_t kMovedAtOnce = int64_t{1} << 23;
 // Elements whose squares are added at once: ATen makes a copy of them in fp64.
 constexpr int64_t kNormChunk = int64_t{1} << 20;
 
@@ -66,11 +67,8 @@ ZeroAdamW::ZeroAdamW(at::Tensor values, const std::vector<Bucket>& buckets, cons
   if (values_.scalar_type() != at::kFloat) lower_ = at::zeros({length}, home.dtype(at::kShort));
 }
 
-int64_t ZeroAdamW::step_bytes(int64_t owned, at::ScalarType dtype, at::Device device) {
-  // The gradient in fp32, the master, and what splits it: bits, rounded bits, their difference, where it is a NaN.
-  constexpr int64_t kBytes = 4 + 4 + 4 + 4 + 4 + 1;
-  const int64_t chunk = std::min(owned, device.is_cpu() ? kChunkOnCpu : kChunkElsewhere);
-  return std::max(8 * std::min(owned, kNormChunk), dtype == at::kFloat ? 0 : kBytes * chunk);
+int64_t ZeroAdamW::step_bytes(int64_t owned) {
+  return 8 * std::min(owned, kNormChunk);
 }
 
 at::Tensor ZeroAdamW::norm_of(const std::vector<at::Tensor>& grads) {
@@ -103,41 +101,34 @@ at::Tensor ZeroAdamW::step(double lr, const std::vector<at::Tensor>& grads, cons
   for (size_t i = 0; i < owned_.size(); ++i) TORCH_INTERNAL_ASSERT(grads[i].numel() == owned_[i].length);
   const at::Tensor norm = norm_of(grads);
 
-  // The fused kernel divides gradients by this: as torch.nn.utils.clip_grad_norm_ scales them.
-  std::optional<at::Tensor> scale;
-  if (config_.clip_norm > 0) scale = ((norm + 1e-6) / config_.clip_norm).clamp_min(1.0).to(m_.device(), at::kFloat);
-
-  const at::Tensor is_bad =
-      (loss ? norm + *loss : norm).isfinite().logical_not().to(m_.device(), at::kFloat);  // the kernel's found_inf
+  // As torch.nn.utils.clip_grad_norm_ scales gradients; NaN leaves the step out.
+  at::Tensor factor = config_.clip_norm > 0 ? (config_.clip_norm / (norm + 1e-6)).clamp_max(1.0) : at::ones_like(norm);
+  factor = at::where((loss ? norm + *loss : norm).isfinite(), factor, NAN).to(m_.device(), at::kFloat);
 
   ++steps_;
   auto segment = segments_.begin();
   for (size_t bucket = 0; bucket < buckets_.size(); ++bucket) {
     for (; segment != segments_.end() && segment->bucket == bucket; ++segment)
-      update(*segment, grads[bucket], lr, scale, is_bad);
+      update(*segment, grads[bucket], lr, factor);
     gathers_[bucket] = begin_gathering(bucket);
     advance_begun();
   }
   return norm;
 }
 
-void ZeroAdamW::update(const OwnedSegment& segment, const at::Tensor& grads, double lr,
-                       const std::optional<at::Tensor>& scale, const at::Tensor& is_bad) {
+void ZeroAdamW::update(const OwnedSegment& segment, const at::Tensor& grads, double lr, const at::Tensor& factor) {
   const Owned& owned = owned_[segment.bucket];
   const bool is_apart = m_.device() != values_.device();
-  const int64_t chunk = is_apart || !m_.is_cpu() ? kChunkElsewhere : has_master() ? kChunkOnCpu : segment.length;
-  const at::Tensor steps = at::full({}, static_cast<double>(steps_), m_.options());
+  const AdamWNumbers numbers(lr, config_.betas[0], config_.betas[1], config_.eps,
+                             segment.decay ? config_.weight_decay : 0.0, steps_);
+  const int64_t chunk = is_apart ? kMovedAtOnce : segment.length;
   for (int64_t done = 0; done < segment.length; done += chunk) {
     const int64_t first = segment.begin + done, length = std::min(chunk, segment.length - done);
-    const auto in_state = [&](const at::Tensor& x) { return x.narrow(0, owned.at + first, length); };
+    const auto in_state = [&](const at::Tensor& x) { return x.defined() ? x.narrow(0, owned.at + first, length) : x; };
     const at::Tensor there = values_.narrow(0, owned.begin + first, length);
     const at::Tensor value = there.to(m_.device());  // the same where the state is not apart
-    const at::Tensor master = has_master() ? join_master(value, in_state(lower_)) : value;
-    const at::Tensor gradient = grads.narrow(0, first, length).to(m_.device(), at::kFloat);
-    at::_fused_adamw_({master}, {gradient}, {in_state(m_)}, {in_state(v_)}, {}, {steps}, lr, config_.betas[0],
-                      config_.betas[1], segment.decay ? config_.weight_decay : 0.0, config_.eps, false, false, scale,
-                      is_bad);
-    if (has_master()) split_master(master, value, in_state(lower_));
+    adamw(numbers, factor, grads.narrow(0, first, length).to(m_.device()), in_state(m_), in_state(v_), value,
+          in_state(lower_));
     if (is_apart) at::Tensor(there).copy_(value);
   }
 }

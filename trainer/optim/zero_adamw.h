@@ -88,7 +88,7 @@ class ZeroAdamW {
   // What the state takes for `owned` parameters whose values have this dtype: bytes.
   static int64_t state_bytes(int64_t owned, at::ScalarType dtype) { return owned * (dtype == at::kFloat ? 8 : 10); }
   // What a step takes on the values' device beside them, state and gradients: bytes.
-  static int64_t step_bytes(int64_t owned, at::ScalarType dtype, at::Device device);
+  static int64_t step_bytes(int64_t owned);
 
   // Collective. `grads`: of each bucket what this rank owns, summed over dp, fp32 or bf16. Clips by the global norm,
   // updates what this rank owns and begins to gather the values, bucket by bucket. Where the norm or `loss` (fp64
@@ -122,8 +122,7 @@ class ZeroAdamW {
     double norm_weight;
   };
   at::Tensor norm_of(const std::vector<at::Tensor>& grads);
-  void update(const OwnedSegment& segment, const at::Tensor& grads, double lr, const std::optional<at::Tensor>& scale,
-              const at::Tensor& is_bad);
+  void update(const OwnedSegment& segment, const at::Tensor& grads, double lr, const at::Tensor& factor);
   Begun begin_gathering(size_t bucket);
   int64_t in_values(int64_t at, int64_t length) const;  // where a stretch of the state lies in the flat buffers
 
