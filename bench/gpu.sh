@@ -27,7 +27,7 @@ while [[ ${1:-} == --* ]]; do
 done
 [ $# -ge 1 ] || { sed -n 2,20p "$0" >&2; exit 1; }
 command -v spt > /dev/null || export PATH=${SPT_BUILD:-$PWD/build}:${SPT_BUILD:-$PWD/build}/tests:$PATH
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+export SPT_CONFIGS=${SPT_CONFIGS:-$PWD/configs} OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 mkdir -p "$out"
 status=0
 for piece in "$@"; do

@@ -1,6 +1,7 @@
 #include "dist/to_device.h"
 
 #include <ATen/ops/empty.h>
+#include <c10/core/Event.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
 
@@ -20,7 +21,7 @@ LateNumbers::LateNumbers(const at::Tensor& numbers) {
   }
   host_ = at::empty(numbers.sizes(), at::TensorOptions(at::kDouble).pinned_memory(true));
   host_.copy_(numbers, /*non_blocking=*/true);
-  copied_.emplace(numbers.device().type());
+  copied_ = std::make_shared<c10::Event>(numbers.device().type());
   copied_->record(c10::impl::VirtualGuardImpl(numbers.device().type()).getStream(numbers.device()));
 }
 

@@ -1,11 +1,14 @@
 // Tensors between a host and its device, without a wait for the device.
 #pragma once
 
-#include <optional>
+#include <memory>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
-#include <c10/core/Event.h>
+
+namespace c10 {
+struct Event;
+}
 
 namespace spt {
 
@@ -21,7 +24,7 @@ class LateNumbers {
 
  private:
   at::Tensor host_;
-  std::optional<c10::Event> copied_;  // none on the CPU, where they are there
+  std::shared_ptr<c10::Event> copied_;  // null on the CPU, where they are there
 };
 
 }  // namespace spt
