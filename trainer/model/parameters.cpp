@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/addmm.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
 
@@ -131,15 +132,26 @@ int64_t Parameters::numel() const {
   return n;
 }
 
+namespace {
+
+// cuBLAS multiplies bf16 and adds to fp32 at once.
+bool adds_wide(at::ScalarType product, at::ScalarType gradient, at::Device device) {
+  return device.is_cuda() && product == at::kBFloat16 && gradient == at::kFloat;
+}
+
+}  // namespace
+
 void add_product(at::Tensor gradient, const at::Tensor& a, const at::Tensor& b) {
   if (gradient.scalar_type() == a.scalar_type())
     gradient.addmm_(a, b);
+  else if (adds_wide(a.scalar_type(), gradient.scalar_type(), gradient.device()))
+    at::addmm_outf(gradient, a, b, at::kFloat, 1, 1, gradient);
   else
     gradient.add_(at::mm(a, b));
 }
 
 int64_t added_product_bytes(int64_t elements, at::ScalarType product, at::ScalarType gradient, at::Device device) {
-  if (product == gradient) return 0;
+  if (product == gradient || adds_wide(product, gradient, device)) return 0;
   // On the CPU ATen makes fp32 of what is not, the sum as well.
   const int64_t copies = device.is_cpu() ? 4 * (product == at::kFloat ? 2 : 1) : 0;
   return elements * (static_cast<int64_t>(c10::elementSize(product)) + copies);
