@@ -97,7 +97,7 @@ class NcclGroup {
   NcclGroup(const NcclGroup&) = delete;
   NcclGroup& operator=(const NcclGroup&) = delete;
 
-  operator ncclComm_t() const { return comm_; }
+  ncclComm_t handle() const { return comm_; }
 
   // Throws Failure for an error that came after a call had returned: a rank or its network is lost.
   void require_healthy() const {
@@ -143,7 +143,7 @@ class NcclCommunicator final : public Communicator {
  private:
   void do_all_reduce(at::Tensor& x, Reduce op) override {
     const Stream stream = c10::cuda::getCurrentCUDAStream();
-    check_nccl(ncclAllReduce(x.data_ptr(), x.data_ptr(), count(x), nccl_type(x), nccl_op(op), group_, stream),
+    check_nccl(ncclAllReduce(x.data_ptr(), x.data_ptr(), count(x), nccl_type(x), nccl_op(op), group_.handle(), stream),
                "ncclAllReduce");
     started("all_reduce", stream);
   }
@@ -155,7 +155,7 @@ class NcclCommunicator final : public Communicator {
   }
   void do_broadcast(at::Tensor& x, int root) override {
     const Stream stream = c10::cuda::getCurrentCUDAStream();
-    check_nccl(ncclBroadcast(x.data_ptr(), x.data_ptr(), count(x), nccl_type(x), root, group_, stream),
+    check_nccl(ncclBroadcast(x.data_ptr(), x.data_ptr(), count(x), nccl_type(x), root, group_.handle(), stream),
                "ncclBroadcast");
     started("broadcast", stream);
   }
@@ -181,12 +181,14 @@ class NcclCommunicator final : public Communicator {
     computed_.hold_up(side_);
   }
   void reduce_scatter_on(const Stream& stream, at::Tensor& out, const at::Tensor& in) {
-    check_nccl(ncclReduceScatter(in.data_ptr(), out.data_ptr(), count(out), nccl_type(in), ncclSum, group_, stream),
-               "ncclReduceScatter");
+    check_nccl(
+        ncclReduceScatter(in.data_ptr(), out.data_ptr(), count(out), nccl_type(in), ncclSum, group_.handle(), stream),
+        "ncclReduceScatter");
     started("reduce_scatter", stream);
   }
   void all_gather_on(const Stream& stream, at::Tensor& out, const at::Tensor& in) {
-    check_nccl(ncclAllGather(in.data_ptr(), out.data_ptr(), count(in), nccl_type(in), group_, stream), "ncclAllGather");
+    check_nccl(ncclAllGather(in.data_ptr(), out.data_ptr(), count(in), nccl_type(in), group_.handle(), stream),
+               "ncclAllGather");
     started("all_gather", stream);
   }
   // NCCL runs a group's operations in the order of their calls, on whichever stream: the latest is the last one done.
