@@ -14,12 +14,12 @@ class TrainingTest(JobTest):
     def setUpClass(cls):
         super().setUpClass()
         cls.model = make_model(cls.shared / "model", hidden_size=256, intermediate_size=512, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2)
-        cls.corpus = make_corpus(cls.shared / "corpus.h5", cls.model, sample_records(cls.shared / "train.jsonl", 100))
+        cls.corpus = make_corpus(cls.shared / "corpus.h5", cls.model, sample_records(cls.shared / "train.jsonl", 160))
         cls.valid = make_corpus(cls.shared / "valid.h5", cls.model, sample_records(cls.shared / "valid.jsonl", 150, first=100))
 
     def arguments(self, run, *keys):
         return ["train", "/dev/null", f"run.dir={run}", f"model.path={self.model}", "model.init=random", f"data.train={self.corpus}", "train.steps=3",
-                "train.batch_examples=100", "train.micro_batch_tokens=160", "optimizer.lr=1e-3", "checkpoint.every_steps=2", *keys]
+                "train.batch_examples=160", "train.micro_batch_tokens=160", "optimizer.lr=1e-3", "checkpoint.every_steps=2", *keys]
 
     def whole(self, *keys, ranks):
         run = self.folder / "whole"
@@ -33,8 +33,9 @@ class TrainingTest(JobTest):
         time.sleep(0.1 * seconds)
         asked = time.monotonic()
         stop(job)
-        self.assertEqual(job.finish(), STOPPED, job.output)
+        wait_until(lambda: "stopped on request after step 1 of 3" in job.output or job.status is not None, "the end of what it does")
         self.assertLess(time.monotonic() - asked, 0.6 * seconds, job.output)
+        self.assertEqual(job.finish(), STOPPED, job.output)
         self.assertIn("stopped on request after step 1 of 3", job.output)
         self.assertEqual(count_rows(run), 1)
         self.assertEqual(checkpoints(run), ["step-000001"])
