@@ -88,6 +88,12 @@ Communicator& connected_world(Runtime& runtime, Backend backend) {
   return runtime.world();
 }
 
+std::unique_ptr<Communicator> part(const Communicator& world, const char* kind, int color, int key) {
+  std::unique_ptr<Communicator> group = world.split(color, key);
+  group->set_name(kind, color);
+  return group;
+}
+
 }  // namespace
 
 Mesh::Mesh(Runtime& runtime, const MeshConfig& config)
@@ -96,8 +102,8 @@ Mesh::Mesh(Runtime& runtime, const MeshConfig& config)
       place(places[static_cast<size_t>(runtime.rank())]),
       overlap(overlaps(hosts, places, config, runtime.device())),
       world(connected_world(runtime, config.backend)),
-      dp(world.split(place.tp_rank, place.dp_rank)),
-      tp(world.split(place.dp_rank, place.tp_rank)) {}
+      dp(part(world, "dp", place.tp_rank, place.dp_rank)),
+      tp(part(world, "tp", place.dp_rank, place.tp_rank)) {}
 
 std::string Mesh::overview() const {
   constexpr int kGroups = 8, kMembers = 16;  // that are named
