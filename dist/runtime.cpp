@@ -59,6 +59,8 @@ class MpiSession {
     setenv("OMPI_MCA_pml_ob1_send_pipeline_depth", std::to_string(kLookBytes / kPieceBytes).c_str(), 0);
     int provided = MPI_THREAD_SINGLE;
     check_mpi(MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &provided), "MPI_Init_thread");
+    // Open MPI reports errors of non-blocking collectives here, whatever their communicator.
+    check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
     if (provided < MPI_THREAD_SERIALIZED) throw Failure("this MPI cannot be called from more than one thread");
   }
   ~MpiSession() { MPI_Finalize(); }

@@ -59,6 +59,7 @@ class Watchdog {
     const std::lock_guard lock(mutex_);
     collector_host_ = collector_host;
     link_.emplace(rank_, CollectorAddress::parse(address));
+    hurry();
   }
   void set_step(long step) {
     const std::lock_guard lock(mutex_);
@@ -94,6 +95,7 @@ class Watchdog {
   void look_for_culprit() {
     constexpr std::chrono::seconds kMost(4);
     std::unique_lock lock(mutex_);
+    hurry();
     if (state_ == RankState::kFailed && is_linked_) answered_.wait_for(lock, kMost, [this] { return is_alone_; });
   }
   void end() { thread_.request_stop(); }
@@ -103,7 +105,8 @@ class Watchdog {
     std::unique_lock lock(mutex_);
     while (!stop.stop_requested()) {
       const auto sleep = Clock::now();
-      woken_.wait_for(lock, stop, kPeriod, [] { return false; });
+      woken_.wait_for(lock, stop, kPeriod, [this] { return is_in_hurry_; });
+      is_in_hurry_ = false;
       if (stop.stop_requested()) break;
       if (const auto pause = Clock::now() - sleep; pause > kStopped) excuse(pause);
       const Heartbeat heartbeat = heartbeat_now();
@@ -160,24 +163,26 @@ class Watchdog {
     const double turn = std::min(rank_ * kTurnSeconds, kAllTurnsSeconds) + (is_open ? kVerdictSeconds : 0);
     const bool has_limit = mine.limit_seconds > 0;
     if (link_ && link_->state() == HeartbeatLink::State::kClosed && link_->silent_seconds() > kGoneSeconds + turn)
-      speak(mine, "is gone (killed, or its host went down)");
-    if (is_open && has_limit && link_->silent_seconds() > mine.limit_seconds + turn)
-      speak(mine, "is silent (stopped, or its host or the network between is down)");
+      speak(mine, fmt::format("is gone (killed, or its host went down) for {:.0f} s", link_->silent_seconds()));
+    if (is_open && has_limit && link_->silent_seconds() > mine.limit_seconds + turn) speak(mine, silence());
     if (has_limit && mine.state == RankState::kWaiting && mine.phase != Phase::kUneven &&
         mine.seconds > mine.limit_seconds + turn)
-      speak(mine, is_open ? "does not answer" : "was never reached");
+      speak(mine, is_open ? silence() : "was never reached (its TCP ports are blocked, or it hung from the start)");
   }
 
-  [[noreturn]] void speak(const Heartbeat& mine, const char* collector_state) const {
+  std::string silence() const {
+    return fmt::format("is silent (stopped, or its host or the network between is down) for {:.0f} s",
+                       link_->silent_seconds());
+  }
+
+  [[noreturn]] void speak(const Heartbeat& mine, const std::string& collector_state) const {
     const CollectiveCall& call = mine.calls[0];
     const bool waits = mine.state == RankState::kWaiting;
     std::string text = fmt::format("rank {}@{}: {} in step {} ", rank_, host_, call.operation, mine.step);
     text += waits ? fmt::format("has been waiting for other ranks for {:.0f} s", mine.seconds)
                   : fmt::format("was the last collective, {:.0f} s ago", mine.seconds);
     text += fmt::format("; the limit is {} = {:g}", mine.knob, mine.limit_seconds);
-    if (link_)
-      text += fmt::format(". Rank 0@{}, which knows who waits where, {}; last heard {:.0f} s ago", collector_host_,
-                          collector_state, link_->silent_seconds());
+    if (link_) text += fmt::format(". Rank 0@{}, which knows who waits where, {}", collector_host_, collector_state);
     spdlog::error("{}", text);
     end_process();
   }
@@ -191,6 +196,12 @@ class Watchdog {
     start_ += pause;
     for (WatchedQueue* queue : queues_) queue->start_ += pause;
     if (link_) link_->excuse(pause);
+  }
+
+  // The next heartbeat at once.
+  void hurry() {
+    is_in_hurry_ = true;
+    woken_.notify_all();
   }
 
   void push_front(const CollectiveCall& call) {
@@ -211,7 +222,8 @@ class Watchdog {
   Clock::time_point start_ = Clock::now();  // of this state
   decltype(Heartbeat::calls) calls_;        // newest first
   std::vector<WatchedQueue*> queues_;
-  std::optional<HeartbeatLink> link_;          // the thread's, once it is set
+  std::optional<HeartbeatLink> link_;  // the thread's, once it is set
+  bool is_in_hurry_ = false;
   bool is_linked_ = false, is_alone_ = false;  // rank 0 answers; it has found nobody else to blame for a failure
   std::jthread thread_;                        // last: joined before the rest goes
 };

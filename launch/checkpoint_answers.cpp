@@ -63,12 +63,14 @@ class Rounds {
       else
         mine.push_back({std::move(ids), prompt["number"].get<uint64_t>()});
     }
+    chat_.watch_computing();
     generate(chat_.model, mine, chat_.tokenizer->eos(), sampling_, batch_, [&](size_t i, const Continuation& made) {
       answers.push_back({mine[i].number,
                          template_.split(made.ids, *chat_.tokenizer).output,
                          {static_cast<int64_t>(mine[i].ids.size()), static_cast<int64_t>(made.ids.size())},
                          ""});
     });
+    chat_.watch_uneven();  // also for what rank 0 does between two rounds
     return gathered(chat_.mesh.place.tp_rank == 0 ? answers : std::vector<ChatAnswer>());
   }
 
@@ -104,7 +106,8 @@ void add_checkpoint_options(CLI::App& command, CheckpointOptions& options) {
   command.add_option("--template", options.chat_template, "of --checkpoint: NAME or FILE [the folder's spt.json]");
   command.add_option("--batch", options.batch, "of --checkpoint: prompts side by side on a rank")
       ->capture_default_str();
-  command.add_option("key=value", options.overrides, "of --checkpoint: mesh.tp, mesh.backend, model.dtype");
+  command.add_option("key=value", options.overrides,
+                     "of --checkpoint: mesh.tp, mesh.backend, model.dtype, run.collective_timeout_s, run.io_timeout_s");
 }
 
 void answer_by_checkpoint(Runtime& runtime, const CheckpointOptions& options, int64_t max_new_tokens,

@@ -44,6 +44,7 @@ ExitStatus wait_for_others(Runtime& runtime) {
 // Steps of all ranks, in the 7th of which `culprit` alone does something else instead of its collective.
 ExitStatus step_with_culprit(Runtime& runtime, int culprit, const std::function<void()>& other) {
   watch_collectives(2, "run.collective_timeout_s");
+  std::this_thread::sleep_for(std::chrono::seconds(1));  // as jobs do that begin to train: first heartbeats are there
   for (int step = 1; step <= 8; ++step) {
     watch_step(step);
     if (step == 7 && runtime.rank() == culprit) {
