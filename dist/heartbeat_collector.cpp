@@ -62,9 +62,12 @@ class HeartbeatCollector::Table {
       receive();
       const auto pause = Clock::now() - last_look_;
       if (pause < kLook) continue;
-      if (pause > kStopped)
-        for (Rank& rank : ranks_) rank.heard += pause;
       last_look_ = Clock::now();
+      if (pause > kStopped) {
+        for (Rank& rank : ranks_) rank.heard += pause;
+        last_look_ += kStopped;  // no verdict before all have spoken again
+        continue;
+      }
       look();
     }
   }

@@ -41,7 +41,8 @@ void HeartbeatLink::send(const Heartbeat& heartbeat) {
     return;
   }
   if (pending_.empty()) pending_ = bytes;
-  const bool is_open = send_some(socket_, pending_) && receive_some(socket_, answers_);
+  // First what has come: a collector that has ended the job is not there to be sent to.
+  const bool is_open = receive_some(socket_, answers_) && send_some(socket_, pending_);
   if (!answers_.empty()) heard_ = Clock::now();
   if (!is_open) close();
 }

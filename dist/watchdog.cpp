@@ -25,7 +25,7 @@ constexpr std::chrono::milliseconds kPeriod(500);
 constexpr std::chrono::seconds kStopped(3);
 // Rank 0 speaks within this time of the limit; then the ranks that it does not reach, one after another: the launcher
 // ends the others at the first one's end.
-constexpr double kVerdictSeconds = 2.5, kTurnSeconds = 0.05, kAllTurnsSeconds = 2;
+constexpr double kVerdictSeconds = 2.5, kTurnSeconds = 0.1, kAllTurnsSeconds = 2;
 // The launcher ends a job whose rank 0 is gone.
 constexpr double kGoneSeconds = 4;
 
@@ -159,14 +159,17 @@ class Watchdog {
 
   // Where rank 0 cannot speak.
   void check(const Heartbeat& mine) const {
-    const bool is_open = link_ && link_->state() == HeartbeatLink::State::kOpen;
-    const double turn = std::min(rank_ * kTurnSeconds, kAllTurnsSeconds) + (is_open ? kVerdictSeconds : 0);
-    const bool has_limit = mine.limit_seconds > 0;
-    if (link_ && link_->state() == HeartbeatLink::State::kClosed && link_->silent_seconds() > kGoneSeconds + turn)
-      speak(mine, fmt::format("is gone (killed, or its host went down) for {:.0f} s", link_->silent_seconds()));
-    if (is_open && has_limit && link_->silent_seconds() > mine.limit_seconds + turn) speak(mine, silence());
-    if (has_limit && mine.state == RankState::kWaiting && mine.phase != Phase::kUneven &&
-        mine.seconds > mine.limit_seconds + turn)
+    const auto state = link_ ? link_->state() : HeartbeatLink::State::kUnreachable;
+    if (state == HeartbeatLink::State::kClosed) {
+      if (link_->silent_seconds() > kGoneSeconds)
+        speak(mine, fmt::format("is gone (killed, or its host went down) for {:.0f} s", link_->silent_seconds()));
+      return;
+    }
+    if (mine.limit_seconds <= 0) return;
+    const bool is_open = state == HeartbeatLink::State::kOpen;
+    const double limit = mine.limit_seconds + (is_open ? kVerdictSeconds : 0);
+    if (is_open && link_->silent_seconds() > limit) speak(mine, silence());
+    if (mine.state == RankState::kWaiting && mine.phase != Phase::kUneven && mine.seconds > limit)
       speak(mine, is_open ? silence() : "was never reached (its TCP ports are blocked, or it hung from the start)");
   }
 
@@ -176,6 +179,7 @@ class Watchdog {
   }
 
   [[noreturn]] void speak(const Heartbeat& mine, const std::string& collector_state) const {
+    std::this_thread::sleep_for(Seconds(std::min(rank_ * kTurnSeconds, kAllTurnsSeconds)));
     const CollectiveCall& call = mine.calls[0];
     const bool waits = mine.state == RankState::kWaiting;
     std::string text = fmt::format("rank {}@{}: {} in step {} ", rank_, host_, call.operation, mine.step);

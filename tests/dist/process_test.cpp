@@ -136,8 +136,10 @@ class Culprit : public testing::TestWithParam<int> {
   Ended run_with(const std::string& scenario) { return run_ranks(3, fmt::format("{} {}", scenario, culprit)); }
   void expect_ended(const Ended& ended) {
     EXPECT_EQ(ended.status, 2) << ended.output;
-    EXPECT_EQ(ended.count(" error "), 1) << ended.output;
     EXPECT_LT(ended.seconds, 8);
+    // Where rank 0 is lost, each of the others may say what it knows before the launcher ends it.
+    const int most = ended.output.find("which knows who waits where") == std::string::npos ? 1 : 2;
+    EXPECT_LE(ended.count("] error "), most) << ended.output;
   }
 
   const int culprit = GetParam();
@@ -170,7 +172,7 @@ TEST_P(Culprit, ThatIsStopped_IsNamed) {
   else  // there is nobody who knows of all
     EXPECT_THAT(
         ended.output,
-        ContainsRegex("rank 1@[^ ]+: all_reduce in step 7 has been waiting for other ranks for [0-9]+ s; the limit "
+        ContainsRegex("rank [12]@[^ ]+: all_reduce in step 7 has been waiting for other ranks for [0-9]+ s; the limit "
                       "is run.collective_timeout_s = 2. Rank 0@[^ ]+, which knows who waits where, is silent"));
 }
 

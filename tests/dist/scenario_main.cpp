@@ -60,6 +60,7 @@ ExitStatus step_with_culprit(Runtime& runtime, int culprit, const std::function<
 // Ranks with unlike shares of work.
 ExitStatus wait_for_a_slow_rank(Runtime& runtime, const std::function<void()>& work_of_the_last) {
   watch_collectives(2, "run.collective_timeout_s", Phase::kUneven);
+  std::this_thread::sleep_for(std::chrono::seconds(1));
   if (runtime.rank() == runtime.size() - 1) {
     now_it_happens();
     work_of_the_last();
