@@ -28,6 +28,7 @@ constexpr milliseconds kStopped(3000);
 constexpr milliseconds kOthersSpoke(1200);
 // What is logged is with the launcher before it hears of the first rank's end.
 constexpr milliseconds kLogged(200);
+constexpr milliseconds kAllConnected(30000);
 
 HeartbeatToken random_token() {
   std::random_device random;
@@ -143,12 +144,28 @@ class HeartbeatCollector::Table {
       seen.back().silent_seconds = std::chrono::duration<double>(Clock::now() - rank.heard).count();
     }
     if (const std::string report = hang_report(seen); !report.empty()) end_job(report);
+    warn_of_unheard(seen);
     if (failed_ == Clock::time_point() || Clock::now() - failed_ < kOthersSpoke) return;
     failed_ = Clock::time_point();
     if (const std::string report = failure_report(seen); !report.empty()) end_job(report);
     for (const Connection& one : connections_)
       if (one.rank >= 0 && seen[static_cast<size_t>(one.rank)].latest.state == RankState::kFailed)
         answer(one, kNobodyElse);
+  }
+
+  // Once.
+  void warn_of_unheard(const std::vector<RankSeen>& seen) {
+    if (is_complete_ || Clock::now() - start_ < kAllConnected) return;
+    is_complete_ = true;
+    std::vector<int> unheard;
+    for (size_t rank = 0; rank < seen.size(); ++rank)
+      if (seen[rank].contact == Contact::kNone) unheard.push_back(static_cast<int>(rank));
+    if (!unheard.empty())
+      spdlog::warn(
+          "no heartbeats come from rank(s) {}, the first on {}: TCP from there to this host is blocked; of a hang "
+          "these "
+          "ranks would be unknown",
+          rank_ranges(unheard), seen[static_cast<size_t>(unheard[0])].host);
   }
 
   [[noreturn]] void end_job(const std::string& report) {
@@ -165,7 +182,8 @@ class HeartbeatCollector::Table {
   int wake_;
   std::vector<Rank> ranks_;
   std::vector<Connection> connections_;
-  Clock::time_point last_look_;
+  Clock::time_point start_ = Clock::now(), last_look_;
+  bool is_complete_ = false;  // all ranks are heard, or it was said who is not
   Clock::time_point failed_;  // the latest failure of a collective that is not looked into yet
 };
 
