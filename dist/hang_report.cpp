@@ -15,31 +15,33 @@ namespace {
 constexpr double kGoneSeconds = 4;
 constexpr size_t kLines = 12, kRanges = 8, kHosts = 4;
 
+// Of a silence, in all of the job: what a silent rank said of itself may be old. 0: none.
+double silence_limit(const std::vector<RankSeen>& ranks) {
+  double least = 0;
+  for (const RankSeen& rank : ranks) {
+    const double limit = rank.latest.limit_seconds;
+    if (limit > 0 && (least == 0 || limit < least)) least = limit;
+  }
+  return least;
+}
+
 // In a report a rank counts as silent after so long; a busy host may delay a heartbeat.
-double silence_seconds(const Heartbeat& latest) {
-  return latest.limit_seconds > 0 ? std::clamp(latest.limit_seconds / 2, 1.4, 15.0) : 15.0;
+double silence_seconds(const std::vector<RankSeen>& ranks) {
+  const double limit = silence_limit(ranks);
+  return limit > 0 ? std::clamp(limit / 2, 1.4, 15.0) : 15.0;
 }
 
 bool is_gone(const RankSeen& rank) {
   return rank.contact == Contact::kClosed;
 }
 
-bool is_silent(const RankSeen& rank) {
-  return rank.contact == Contact::kOpen && rank.latest.state != RankState::kLeft &&
-         rank.silent_seconds > silence_seconds(rank.latest);
-}
-
-bool is_heard(const RankSeen& rank) {
-  return rank.contact == Contact::kOpen && !is_silent(rank);
+bool is_silent(const RankSeen& rank, double seconds) {
+  return rank.contact == Contact::kOpen && rank.latest.state != RankState::kLeft && rank.silent_seconds >= seconds;
 }
 
 bool waits_too_long(const RankSeen& rank) {
   return rank.latest.state == RankState::kWaiting && rank.latest.limit_seconds > 0 &&
          rank.latest.seconds >= rank.latest.limit_seconds;
-}
-
-bool is_silent_too_long(const RankSeen& rank) {
-  return is_silent(rank) && rank.latest.limit_seconds > 0 && rank.silent_seconds >= rank.latest.limit_seconds;
 }
 
 using CallKey = std::tuple<std::string, int, int64_t>;   // group, instance, number
@@ -96,13 +98,13 @@ struct Said {
 };
 
 // And the seconds.
-std::pair<Said, double> said_of(const RankSeen& rank) {
+std::pair<Said, double> said_of(const RankSeen& rank, double silence) {
   const Heartbeat& latest = rank.latest;
   const bool waits = latest.state == RankState::kWaiting;
   const std::string call = name_of(latest.calls[0]) + in_step(latest);
   const std::string last = (waits ? ", last seen waiting in " : ", last in ") + call;
   if (is_gone(rank)) return {{0, "gone (killed, or its host went down) for", last}, rank.silent_seconds};
-  if (is_silent(rank))
+  if (is_silent(rank, silence))
     return {{1, "silent (stopped, or its host or its network is down) for", last}, rank.silent_seconds};
   const double seconds = latest.seconds + rank.silent_seconds;
   if (rank.contact == Contact::kNone)
@@ -122,9 +124,10 @@ std::pair<Said, double> said_of(const RankSeen& rank) {
 }
 
 std::string lines_of(const std::vector<RankSeen>& ranks) {
+  const double silence = silence_seconds(ranks);
   std::map<Said, std::pair<std::vector<int>, double>> groups;
   for (size_t rank = 0; rank < ranks.size(); ++rank) {
-    const auto [said, seconds] = said_of(ranks[rank]);
+    const auto [said, seconds] = said_of(ranks[rank], silence);
     auto& [members, longest] = groups[said];
     members.push_back(static_cast<int>(rank));
     longest = std::max(longest, seconds);
@@ -171,17 +174,18 @@ std::string rank_ranges(const std::vector<int>& ranks) {
 }
 
 std::string hang_report(const std::vector<RankSeen>& ranks) {
-  const bool works = std::any_of(ranks.begin(), ranks.end(), [](const RankSeen& rank) {
-    return rank.contact == Contact::kNone || (is_heard(rank) && rank.latest.state == RankState::kWorking);
+  const double limit = silence_limit(ranks), silence = silence_seconds(ranks);
+  const bool works = std::any_of(ranks.begin(), ranks.end(), [&](const RankSeen& rank) {
+    const bool is_heard = rank.contact == Contact::kOpen && !is_silent(rank, silence);
+    return rank.contact == Contact::kNone || (is_heard && rank.latest.state == RankState::kWorking);
   });
   for (const RankSeen& rank : ranks)
     if (is_gone(rank) && rank.silent_seconds >= kGoneSeconds) return "a rank is gone:" + lines_of(ranks);
   for (const RankSeen& rank : ranks) {
-    const bool is_over =
-        is_silent_too_long(rank) || (waits_too_long(rank) && !(rank.latest.phase == Phase::kUneven && works));
-    if (is_over)
-      return fmt::format("the job hangs for longer than {} = {:g} s:{}", rank.latest.knob, rank.latest.limit_seconds,
-                         lines_of(ranks));
+    const bool waits = waits_too_long(rank) && !(rank.latest.phase == Phase::kUneven && works);
+    if (waits || (limit > 0 && is_silent(rank, limit)))
+      return fmt::format("the job hangs for longer than {} = {:g} s:{}", rank.latest.knob,
+                         waits ? rank.latest.limit_seconds : limit, lines_of(ranks));
   }
   return "";
 }

@@ -41,15 +41,15 @@ class HostsTest(JobTest):
         self.assertEqual(job.finish(), DONE, job.output)
         self.assertEqual([row["step"] for row in read_rows(run)], [1, 2, 3])
         manifest = json.loads((run / "manifest.json").read_text())
-        self.assertEqual([(host["host"], host["count"]) for host in manifest["hosts"]], [("host1", 1), ("host2", 1), ("host3", 1)])
+        self.assertEqual([(host["host"], host["count"]) for host in manifest["ranks"]], [("host1", 1), ("host2", 1), ("host3", 1)])
 
     def test_start_up_says_which_file_differs_on_which_host(self):
-        for number in (1, 2, 3):
-            (self.folder / f"host{number}").mkdir()
-            shutil.copy(self.corpus, self.folder / f"host{number}" / "corpus.h5")
         here = self.folder / "here"
-        here.mkdir()
-        make_corpus(self.folder / "host3" / "corpus.h5", self.model, self.shared / "train.jsonl", arm="plain", max_tokens=100)
+        for folder in (here, *(self.folder / f"host{number}" for number in (1, 2, 3))):
+            folder.mkdir()
+        for number in (1, 2):
+            shutil.copy(self.corpus, self.folder / f"host{number}" / "corpus.h5")
+        make_corpus(self.folder / "host3" / "corpus.h5", self.model, self.shared / "train.jsonl", arm="plain")
         hosts = self.hosts(own=self.folder)
         job = self.start_on(hosts, self.folder / "run", "train.steps=1", f"data.train={here}/corpus.h5")
         self.assertEqual(job.finish(), BAD_INPUT, job.output)
