@@ -15,20 +15,19 @@ namespace {
 constexpr double kGoneSeconds = 4;
 constexpr size_t kLines = 12, kRanges = 8, kHosts = 4;
 
-// Of a silence, in all of the job: what a silent rank said of itself may be old. 0: none.
-double silence_limit(const std::vector<RankSeen>& ranks) {
-  double least = 0;
-  for (const RankSeen& rank : ranks) {
-    const double limit = rank.latest.limit_seconds;
-    if (limit > 0 && (least == 0 || limit < least)) least = limit;
-  }
-  return least;
+// The heartbeat with the lowest limit; none where no rank has one. A silent rank's own may be old.
+const Heartbeat* strictest(const std::vector<RankSeen>& ranks) {
+  const Heartbeat* found = nullptr;
+  for (const RankSeen& rank : ranks)
+    if (const double limit = rank.latest.limit_seconds; limit > 0 && (found == nullptr || limit < found->limit_seconds))
+      found = &rank.latest;
+  return found;
 }
 
 // In a report a rank counts as silent after so long; a busy host may delay a heartbeat.
 double silence_seconds(const std::vector<RankSeen>& ranks) {
-  const double limit = silence_limit(ranks);
-  return limit > 0 ? std::clamp(limit / 2, 1.4, 15.0) : 15.0;
+  const Heartbeat* with_limit = strictest(ranks);
+  return with_limit != nullptr ? std::clamp(with_limit->limit_seconds / 2, 1.4, 15.0) : 15.0;
 }
 
 bool is_gone(const RankSeen& rank) {
@@ -174,18 +173,22 @@ std::string rank_ranges(const std::vector<int>& ranks) {
 }
 
 std::string hang_report(const std::vector<RankSeen>& ranks) {
-  const double limit = silence_limit(ranks), silence = silence_seconds(ranks);
+  for (const RankSeen& rank : ranks)
+    if (is_gone(rank) && rank.silent_seconds >= kGoneSeconds) return "a rank is gone:" + lines_of(ranks);
+  const double silence = silence_seconds(ranks);
   const bool works = std::any_of(ranks.begin(), ranks.end(), [&](const RankSeen& rank) {
     const bool is_heard = rank.contact == Contact::kOpen && !is_silent(rank, silence);
     return rank.contact == Contact::kNone || (is_heard && rank.latest.state == RankState::kWorking);
   });
-  for (const RankSeen& rank : ranks)
-    if (is_gone(rank) && rank.silent_seconds >= kGoneSeconds) return "a rank is gone:" + lines_of(ranks);
+  const Heartbeat* with_limit = strictest(ranks);
+  const double longest_silence = with_limit != nullptr ? std::max(silence, with_limit->limit_seconds) : 0;
   for (const RankSeen& rank : ranks) {
-    const bool waits = waits_too_long(rank) && !(rank.latest.phase == Phase::kUneven && works);
-    if (waits || (limit > 0 && is_silent(rank, limit)))
-      return fmt::format("the job hangs for longer than {} = {:g} s:{}", rank.latest.knob,
-                         waits ? rank.latest.limit_seconds : limit, lines_of(ranks));
+    const Heartbeat* over = nullptr;
+    if (waits_too_long(rank) && !(rank.latest.phase == Phase::kUneven && works)) over = &rank.latest;
+    if (with_limit != nullptr && is_silent(rank, longest_silence)) over = with_limit;
+    if (over != nullptr)
+      return fmt::format("the job hangs for longer than {} = {:g} s:{}", over->knob, over->limit_seconds,
+                         lines_of(ranks));
   }
   return "";
 }
