@@ -63,12 +63,23 @@ class LostRankTest(JobTest):
                     self.assertLess(time.monotonic() - begin, 9)
                     self.assertRegex(job.output, r"rank 1@\S+: silent \(stopped" if rank == 1 else r"Rank 0@\S+, which knows who waits where, is silent")
 
-    def test_a_rank_with_less_to_do_waits_for_longer_than_the_limit(self):
+    def test_ranks_wait_for_a_slow_one_for_longer_than_the_limit(self):
         prompts = self.folder / "prompts.jsonl"
-        prompts.write_text("".join(json.dumps({"prompt": f"What is {i}?"}) + "\n" for i in range(3)))
-        job = self.start_spt("generate", "--model", self.model, "--input", prompts, "--out", self.folder / "g.jsonl", "--max-new-tokens", 1900, "--batch", 1,
-                             "run.collective_timeout_s=0.5", ranks=2)
-        self.assertEqual(job.finish(), DONE, job.output)
+        prompts.write_text("".join(json.dumps({"prompt": f"What is {i}?"}) + "\n" for i in range(160)))
+        job = self.start_spt("generate", "--model", self.model, "--input", prompts, "--out", self.folder / "g.jsonl", "--max-new-tokens", 1000, "--batch", 1,
+                             LIMITS[0], ranks=2)
+        pid = job.pid_of_rank(1)
+        wait_until(lambda: "2 rank(s)" in job.output, "it starts")
+        begin = time.monotonic()
+        while job.status is None:  # a tenth of its time is left to it, and its heartbeats go on
+            for number, seconds in ((signal.SIGSTOP, 0.9), (signal.SIGCONT, 0.1)):
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:
+                    break
+                time.sleep(seconds)
+        self.assertEqual(job.status, DONE, job.output)
+        self.assertGreater(time.monotonic() - begin, 6)
 
 
 if __name__ == "__main__":
