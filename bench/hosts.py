@@ -4,7 +4,7 @@
     bench/hosts.py COUNT RATE DELAY -- COMMAND…     # e.g. 2 1gbit 0 -- mpirun -np 2 --map-by node build/spt train …
 
 Runs COMMAND on the first host and takes the hosts down behind it; `mpirun` in it reaches the others. They share this host's cores, memory
-and files. As root, with iproute2 and util-linux. RATE needs tbf in the kernel, a DELAY other than 0 netem.
+and files, but for a folder where one is asked for. As root, with iproute2 and util-linux. RATE needs tbf in the kernel, a DELAY other than 0 netem.
 """
 import os
 import subprocess
@@ -13,11 +13,16 @@ import tempfile
 from pathlib import Path
 
 NET = "10.77.0"
+# NUMBER COMMAND…: runs it on that host.
+ENTER = """#!/bin/bash
+number=$1; shift
+exec ip netns exec {prefix}$number unshare --uts --mount bash -c 'hostname host$0; {mount}exec "$@"' $number "$@"
+"""
 # What mpirun runs in place of ssh: a shell line, on the host of that address.
 AGENT = """#!/bin/bash
 while [[ $1 == -* ]]; do shift; done
 number=${{1##*.}}; shift
-exec ip netns exec {prefix}$number unshare --uts bash -c "hostname host$number; $*"
+exec {enter} $number bash -c "$*"
 """
 
 
@@ -26,10 +31,12 @@ def call(command):
 
 
 class Hosts:
-    """`with Hosts(2, "1gbit", "0") as hosts: hosts.run([...])`"""
+    """`with Hosts(2, "1gbit", "0") as hosts: hosts.run([...])`
 
-    def __init__(self, count, rate, delay):
-        self.count, self.rate, self.delay = count, rate, delay
+    With a folder `own`, each host N finds its folder OWN/hostN, which must exist, under the path OWN/here."""
+
+    def __init__(self, count, rate, delay, own=None):
+        self.count, self.rate, self.delay, self.own = count, rate, delay, own
         self.prefix = f"spt-{os.getpid()}-"
         self.folder = tempfile.TemporaryDirectory(prefix="spt-hosts-")
 
@@ -59,9 +66,11 @@ class Hosts:
         except BaseException:
             self.__exit__()
             raise
-        agent = Path(self.folder.name, "agent")
-        agent.write_text(AGENT.format(prefix=self.prefix))
-        agent.chmod(0o755)
+        mount = f"mount --bind {self.own}/host$0 {self.own}/here && " if self.own else ""
+        for name, text in (("enter", ENTER.format(prefix=self.prefix, mount=mount)), ("agent", AGENT.format(enter=f"{self.folder.name}/enter"))):
+            script = Path(self.folder.name, name)
+            script.write_text(text)
+            script.chmod(0o755)
         Path(self.folder.name, "hosts").write_text("".join(f"{NET}.{n} slots=64\n" for n in range(1, self.count + 1)))
         return self
 
@@ -70,13 +79,20 @@ class Hosts:
             subprocess.run(["ip", "netns", "delete", self.space(number)], stderr=subprocess.DEVNULL, check=False)
         self.folder.cleanup()
 
-    def run(self, command, environment=None, **options):
-        """subprocess.run on the first host."""
+    def cut(self, number):
+        """Takes the host's link down."""
+        call(f"ip -n {self.space(number)} link set eth0 down")
+
+    def command(self, command, environment=None):
+        """The command line that runs `command` on the first host."""
         settings = {"plm_rsh_agent": f"{self.folder.name}/agent", "orte_default_hostfile": f"{self.folder.name}/hosts",
                     "oob_tcp_if_include": f"{NET}.0/24", "btl_tcp_if_include": f"{NET}.0/24", "hwloc_base_binding_policy": "none"}
-        env = {**os.environ, **(environment or {}), **{f"OMPI_MCA_{name}": value for name, value in settings.items()}}
-        line = ["ip", "netns", "exec", self.space(1), "unshare", "--uts", "bash", "-c", 'hostname host1; exec "$@"', "bash"]
-        return subprocess.run([*line, *map(str, command)], env=env, check=False, **options)
+        variables = {**(environment or {}), **{f"OMPI_MCA_{name}": value for name, value in settings.items()}}
+        return ["env", *(f"{name}={value}" for name, value in variables.items()), f"{self.folder.name}/enter", "1", *map(str, command)]
+
+    def run(self, command, environment=None, **options):
+        """subprocess.run on the first host."""
+        return subprocess.run(self.command(command, environment), check=False, **options)
 
 
 def main():

@@ -13,7 +13,7 @@ namespace spt {
 
 struct Begun::State {
   std::unique_ptr<Work> work;
-  const char* operation;
+  CollectiveCall call;
   double* seconds;
   bool is_done = false;
 };
@@ -25,8 +25,8 @@ std::vector<Begun::State*>& Begun::all() {
 
 Begun::Begun() = default;
 
-Begun::Begun(std::unique_ptr<Work> work, const char* operation, double& seconds)
-    : state_(new State{std::move(work), operation, &seconds}) {
+Begun::Begun(std::unique_ptr<Work> work, const CollectiveCall& call, double& seconds)
+    : state_(new State{std::move(work), call, &seconds}) {
   if (state_->work->needs_looks()) all().push_back(state_.get());
 }
 
@@ -48,7 +48,7 @@ void Begun::finish() {
   if (!state_) return;
   if (!state_->is_done) {
     const at::AutoDispatchBelowADInplaceOrView outside_autograd;
-    const WatchedCall watched(state_->operation);
+    const WatchedCall watched(state_->call);
     const AddSeconds waiting(*state_->seconds);
     state_->work->wait();
     state_->is_done = true;

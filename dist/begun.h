@@ -8,6 +8,8 @@
 #include <memory>
 #include <vector>
 
+#include "dist/heartbeat.h"
+
 namespace spt {
 
 class Begun {
@@ -24,8 +26,8 @@ class Begun {
   // One that is done.
   Begun();
   // Finished by the thread that began it, unless it needs no looks. `work` spends its time on `seconds`, which must
-  // outlive it; the watchdog knows it as `operation`.
-  Begun(std::unique_ptr<Work> work, const char* operation, double& seconds);
+  // outlive it; the watchdog knows it as `call`.
+  Begun(std::unique_ptr<Work> work, const CollectiveCall& call, double& seconds);
   // One that is not finished goes on to the end of the process: others may still read and write its tensors.
   ~Begun();
   Begun(Begun&&) noexcept;

@@ -56,11 +56,15 @@ void Communicator::check_whole_and_part(const at::Tensor& whole, const at::Tenso
                         ": the tensors overlap, but not at this rank's block");
 }
 
+CollectiveCall Communicator::next_call(const char* operation, size_t bytes) {
+  return {operation, kind_, instance_, ++calls_, static_cast<int64_t>(bytes)};
+}
+
 void Communicator::all_reduce(at::Tensor x, Reduce op) {
   check(x, "all_reduce");
   if (size_ == 1 || x.numel() == 0) return;
   const OutsideAutograd guard;
-  const WatchedCall watched("all_reduce");
+  const WatchedCall watched(next_call("all_reduce", x.nbytes()));
   const AddSeconds waiting(seconds_);
   do_all_reduce(x, op);
 }
@@ -73,7 +77,7 @@ void Communicator::reduce_scatter(at::Tensor out, const at::Tensor& in) {
     if (out.data_ptr() != in.data_ptr()) out.copy_(in.view_as(out));
     return;
   }
-  const WatchedCall watched("reduce_scatter");
+  const WatchedCall watched(next_call("reduce_scatter", in.nbytes()));
   const AddSeconds waiting(seconds_);
   do_reduce_scatter(out, in);
 }
@@ -86,7 +90,7 @@ void Communicator::all_gather(at::Tensor out, const at::Tensor& in) {
     if (out.data_ptr() != in.data_ptr()) out.copy_(in.view_as(out));
     return;
   }
-  const WatchedCall watched("all_gather");
+  const WatchedCall watched(next_call("all_gather", in.nbytes()));
   const AddSeconds waiting(seconds_);
   do_all_gather(out, in);
 }
@@ -98,10 +102,11 @@ Begun Communicator::begin_reduce_scatter(at::Tensor out, const at::Tensor& in) {
   }
   check_whole_and_part(in, out, "reduce_scatter");
   const OutsideAutograd guard;
-  const WatchedCall watched("reduce_scatter");
+  const CollectiveCall call = next_call("reduce_scatter", in.nbytes());
+  const WatchedCall watched(call);
   const AddSeconds waiting(seconds_);
   auto work = start_reduce_scatter(out, in);
-  return work ? Begun(std::move(work), "reduce_scatter", seconds_) : Begun();
+  return work ? Begun(std::move(work), call, seconds_) : Begun();
 }
 
 Begun Communicator::begin_all_gather(at::Tensor out, const at::Tensor& in) {
@@ -111,10 +116,11 @@ Begun Communicator::begin_all_gather(at::Tensor out, const at::Tensor& in) {
   }
   check_whole_and_part(out, in, "all_gather");
   const OutsideAutograd guard;
-  const WatchedCall watched("all_gather");
+  const CollectiveCall call = next_call("all_gather", in.nbytes());
+  const WatchedCall watched(call);
   const AddSeconds waiting(seconds_);
   auto work = start_all_gather(out, in);
-  return work ? Begun(std::move(work), "all_gather", seconds_) : Begun();
+  return work ? Begun(std::move(work), call, seconds_) : Begun();
 }
 
 std::unique_ptr<Begun::Work> Communicator::start_reduce_scatter(at::Tensor& out, const at::Tensor& in) {
@@ -132,14 +138,14 @@ void Communicator::broadcast(at::Tensor x, int root) {
   TORCH_INTERNAL_ASSERT(root >= 0 && root < size_, "broadcast: root ", root, " in a group of ", size_);
   if (size_ == 1 || x.numel() == 0) return;
   const OutsideAutograd guard;
-  const WatchedCall watched("broadcast");
+  const WatchedCall watched(next_call("broadcast", x.nbytes()));
   const AddSeconds waiting(seconds_);
   do_broadcast(x, root);
 }
 
 void Communicator::barrier() {
   if (size_ == 1) return;
-  const WatchedCall watched("barrier");
+  const WatchedCall watched(next_call("barrier", 0));
   const AddSeconds waiting(seconds_);
   do_barrier();
 }

@@ -13,6 +13,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "dist/begun.h"
+#include "dist/heartbeat.h"
 
 namespace spt {
 
@@ -27,6 +28,13 @@ class Communicator {
   int rank() const { return rank_; }
   int size() const { return size_; }
   at::Device device() const { return device_; }
+
+  // For messages about collectives that hang: `kind` as "dp", a literal of at most 7 characters, and which of that
+  // kind. The same on all ranks of the group.
+  void set_name(const char* kind, int instance) {
+    kind_ = kind;
+    instance_ = instance;
+  }
 
   // That this process has spent in calls so far; where the device works on its own, only their start.
   double seconds() const { return seconds_; }
@@ -61,6 +69,8 @@ class Communicator {
   virtual std::unique_ptr<Begun::Work> start_reduce_scatter(at::Tensor& out, const at::Tensor& in);
   virtual std::unique_ptr<Begun::Work> start_all_gather(at::Tensor& out, const at::Tensor& in);
 
+  // Of which each rank gives so many bytes.
+  CollectiveCall next_call(const char* operation, size_t bytes);
   void check(const at::Tensor& x, const char* operation) const;
   void check_whole_and_part(const at::Tensor& whole, const at::Tensor& part, const char* operation) const;
 
@@ -68,6 +78,9 @@ class Communicator {
   int size_;
   at::Device device_;
   double seconds_ = 0;
+  const char* kind_ = "";
+  int instance_ = 0;
+  int64_t calls_ = 0;
 };
 
 }  // namespace spt

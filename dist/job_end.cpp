@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "dist/mpi_call.h"
+#include "dist/watchdog.h"
 
 namespace spt {
 namespace {
@@ -82,6 +83,7 @@ ExitStatus JobEnd::finish(ExitStatus mine) {
 }
 
 void JobEnd::fail(ExitStatus status, const std::string& message) {
+  end_watch();
   const auto turn = std::min(kTurn, kAllTurns / size_);
   const auto my_turn = Clock::now() + (rank_ == 0 ? milliseconds(0) : kFirstTurn + rank_ * turn);
   do {

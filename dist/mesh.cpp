@@ -91,6 +91,12 @@ Communicator& connected_world(Runtime& runtime, Backend backend) {
   return runtime.world();
 }
 
+std::unique_ptr<Communicator> part(const Communicator& world, const char* kind, int color, int key) {
+  std::unique_ptr<Communicator> group = world.split(color, key);
+  group->set_name(kind, color);
+  return group;
+}
+
 }  // namespace
 
 Mesh::Mesh(Runtime& runtime, const MeshConfig& config)
@@ -99,9 +105,9 @@ Mesh::Mesh(Runtime& runtime, const MeshConfig& config)
       place(places[static_cast<size_t>(runtime.rank())]),
       world(connected_world(runtime, config.backend)),
       overlap(overlaps(hosts, places, config, runtime.device(), runtime.is_staged())),
-      dp(world.split(place.tp_rank, place.dp_rank)),
-      tp(world.split(place.dp_rank, place.tp_rank)),
-      host_tp(runtime.host_world().split(place.dp_rank, place.tp_rank)) {}
+      dp(part(world, "dp", place.tp_rank, place.dp_rank)),
+      tp(part(world, "tp", place.dp_rank, place.tp_rank)),
+      host_tp(part(runtime.host_world(), "host tp", place.dp_rank, place.tp_rank)) {}
 
 std::string Mesh::overview() const {
   constexpr int kGroups = 8, kMembers = 16;  // that are named

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <optional>
 #include <string_view>
 
 #include <ATen/Functions.h>
@@ -16,6 +17,7 @@
 #include "base/log.h"
 #include "base/stop.h"
 #include "dist/cuda_device.h"
+#include "dist/heartbeat_collector.h"
 #include "dist/host_threads.h"
 #include "dist/job_end.h"
 #include "dist/mpi_call.h"
@@ -59,6 +61,8 @@ class MpiSession {
     setenv("OMPI_MCA_pml_ob1_send_pipeline_depth", std::to_string(kLookBytes / kPieceBytes).c_str(), 0);
     int provided = MPI_THREAD_SINGLE;
     check_mpi(MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &provided), "MPI_Init_thread");
+    // Open MPI reports errors of non-blocking collectives here, whatever their communicator.
+    check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
     if (provided < MPI_THREAD_SERIALIZED) throw Failure("this MPI cannot be called from more than one thread");
   }
   ~MpiSession() { MPI_Finalize(); }
@@ -106,6 +110,13 @@ void choose_threads(Communicator& local) {
   if (!in_environment("OMP_NUM_THREADS")) at::set_num_threads(threads_of_rank(masks, local.rank()));
 }
 
+void start_heartbeats(Runtime& runtime, std::optional<HeartbeatCollector>& collector) {
+  if (runtime.size() == 1) return;
+  if (runtime.rank() == 0) collector.emplace(runtime.hosts());
+  const std::string address = broadcast_text(runtime.host_world(), collector ? collector->address() : "");
+  if (!address.empty()) send_heartbeats(address, runtime.hosts()[0]);
+}
+
 }  // namespace
 
 bool started_by_launcher() {
@@ -122,6 +133,7 @@ Runtime::Runtime(const std::shared_ptr<JobEnd>& job_end)
   check_launcher(size());
   watch_collectives(kStartLimitSeconds, "the built-in limit");
   watch_as(rank(), host_name());
+  host_world_->set_name("job", 0);
   hosts_ = all_gather_text(*host_world_, host_name());
   const std::unique_ptr<Communicator> local = ranks_of_this_host(job_end);
   choose_threads(*local);
@@ -168,6 +180,11 @@ void Runtime::connect(Backend backend) {
   if (world_ && backend == connected_) return;
   TORCH_INTERNAL_ASSERT(!world_, "groups of the first backend may be in use");
   connected_ = backend;
+  choose_world(backend);
+  world_->set_name("world", 0);
+}
+
+void Runtime::choose_world(Backend backend) {
   std::unique_ptr<Communicator> ranks = host_world_->split(0, rank());
   if (device_.is_cpu()) {
     world_ = backend == Backend::kNccl ? make_nccl_communicator(std::move(ranks), device_) : std::move(ranks);
@@ -201,9 +218,13 @@ int run_distributed(int argc, char** argv, const std::function<ExitStatus(Runtim
     check_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &rank), "MPI_Comm_rank");
     check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size), "MPI_Comm_size");
     setup_log(rank, size);
+    std::optional<HeartbeatCollector> collector;  // on rank 0; also while another object is on its way down
     try {
       Runtime runtime(job_end);
-      return static_cast<int>(job_end->finish(body(runtime)));
+      start_heartbeats(runtime, collector);
+      const ExitStatus status = job_end->finish(body(runtime));
+      end_watch();
+      return static_cast<int>(status);
     } catch (const BadInput& error) {
       // Where rank 0 sees nothing wrong, the place is what matters: a file that one host lacks.
       job_end->fail(ExitStatus::kBadInput,
@@ -217,6 +238,7 @@ int run_distributed(int argc, char** argv, const std::function<ExitStatus(Runtim
     } catch (const std::bad_alloc&) {
       job_end->fail(ExitStatus::kFailure, fmt::format("rank {}@{}: out of memory{}", rank, host_name(), kLessMemory));
     } catch (const std::exception& error) {
+      look_for_culprit();
       job_end->fail(ExitStatus::kFailure, fmt::format("rank {}@{}: {}", rank, host_name(), error.what()));
     }
   } catch (const std::exception& error) {

@@ -55,6 +55,7 @@ class Runtime {
  private:
   friend int run_distributed(int argc, char** argv, const std::function<ExitStatus(Runtime&)>& body);
   explicit Runtime(const std::shared_ptr<JobEnd>& job_end);
+  void choose_world(Backend backend);
   // GPU (local rank modulo the host's GPUs), or CPU where no rank sees one. Throws BadInput when only some do.
   at::Device choose_device(int local_rank);
   // The lowest rank that shares each rank's GPU.
@@ -79,7 +80,8 @@ class Runtime {
 // message for BadInput (with rank@host unless it is rank 0's), else with status 2 and rank@host before it. Of ranks
 // that throw at about the same time only the lowest logs its message.
 //
-// Collectives are watched (dist/watchdog.h) with a limit of an hour; a body that knows better sets another.
+// Collectives are watched (dist/watchdog.h) with a limit of an hour; a body that knows better sets another. Ranks send
+// heartbeats to rank 0, which names who keeps the others waiting.
 int run_distributed(int argc, char** argv, const std::function<ExitStatus(Runtime&)>& body);
 
 }  // namespace spt

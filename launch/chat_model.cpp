@@ -35,6 +35,7 @@ ChatModel::ChatModel(Runtime& runtime, fs::path folder, const char* option, cons
       tokenizer(tokenizer_of(folder_, option)),
       mesh(runtime, config_.mesh),
       model(load_model_config(folder_), mesh.place.tp_rank, mesh.tp->size()) {
+  watch_files(config_.run);
   check_same_view(runtime, {{"model " + folder_.string(), hash_folder(folder_)}});
   check_vocabulary(model.config(), tokenizer->size(), folder_);
   if (runtime.rank() == 0) check_pretrained(model, folder_);
@@ -54,7 +55,9 @@ bool ChatModel::writes_roles() const {
 
 void ChatModel::load() {
   model.allocate(*mesh.tp, {.parameters = {.dtype = dtype()}});
+  watch_files(config_.run);
   load_pretrained(model, folder_);
+  watch_computing();
 }
 
 at::ScalarType ChatModel::dtype() const {

@@ -25,10 +25,12 @@ struct ChatModelConfig {
       f("dtype", dtype, "fp32 or bf16");
     }
   } model;
+  TimeLimits run;
   template <class F>
   void fields(F& f) {
     f("mesh", mesh, "");
     f("model", model, "");
+    f("run", run, "");
   }
 };
 
@@ -46,6 +48,10 @@ class ChatModel {
   bool writes_roles() const;
   // Collective. Reads the weights: to be called when all else has been checked.
   void load();
+
+  // What comes is done by the ranks of a model together, or by each dp rank for as long as its share takes.
+  void watch_computing() const { spt::watch_computing(config_.run); }
+  void watch_uneven() const { spt::watch_uneven(config_.run); }
 
   at::ScalarType dtype() const;
   // The longest prompt that leaves room for an answer, in tokens.

@@ -70,7 +70,9 @@ class Rounds {
                          {static_cast<int64_t>(mine[i].ids.size()), static_cast<int64_t>(made.ids.size())},
                          ""});
     };
+    chat_.watch_computing();
     generate(chat_.model, mine, chat_.tokenizer->eos(), sampling_, batch_, answered, [this] { return stops(); });
+    chat_.watch_uneven();  // also for what rank 0 does between two rounds
     return gathered(chat_.mesh.place.tp_rank == 0 ? answers : std::vector<ChatAnswer>());
   }
 
@@ -112,7 +114,8 @@ void add_checkpoint_options(CLI::App& command, CheckpointOptions& options) {
   command.add_option("--template", options.chat_template, "of --checkpoint: NAME or FILE [the folder's spt.json]");
   command.add_option("--batch", options.batch, "of --checkpoint: prompts side by side on a rank")
       ->capture_default_str();
-  command.add_option("key=value", options.overrides, "of --checkpoint: mesh.tp, mesh.backend, model.dtype");
+  command.add_option("key=value", options.overrides,
+                     "of --checkpoint: mesh.tp, mesh.backend, model.dtype, run.collective_timeout_s, run.io_timeout_s");
 }
 
 void answer_by_checkpoint(Runtime& runtime, const CheckpointOptions& options, int64_t max_new_tokens,

@@ -9,7 +9,6 @@
 #include "data/records.h"
 #include "data/utf8.h"
 #include "dist/text.h"
-#include "dist/watchdog.h"
 #include "launch/chat_model.h"
 #include "launch/commands.h"
 #include "launch/options.h"
@@ -67,7 +66,7 @@ class GenerateJob {
                  results.push_back({mine[i].number, result_of(questions_[mine[i].number], continuation)});
              });
     std::vector<json> rows(questions_.size());
-    watch_collectives(0, "");  // ranks with short answers may wait for hours
+    chat_.watch_uneven();  // ranks with short answers may wait for hours
     for (const std::string& part : all_gather_text(runtime_.host_world(), results.dump()))
       for (json& result : json::parse(part)) rows[result[0].get<size_t>()] = std::move(result[1]);
     if (runtime_.rank() == 0) options_.out.empty() ? print(rows) : write(rows);
@@ -192,7 +191,8 @@ void add_generate(CLI::App& app, Action& action) {
       ->capture_default_str();
   command->add_option("--seed", options->sampling.seed, "of the sampling")->check(seed_range())->capture_default_str();
   command->add_option("--batch", options->batch, "questions side by side on a rank")->capture_default_str();
-  command->add_option("key=value", options->overrides, "mesh.tp, mesh.backend, model.dtype");
+  command->add_option("key=value", options->overrides,
+                      "mesh.tp, mesh.backend, model.dtype, run.collective_timeout_s, run.io_timeout_s");
   command->footer(
       "Example: spt generate --model runs/first/checkpoints/step-000040/hf --prompt \"Why is the sky blue?\"");
   command->callback([options, &action] {

@@ -46,5 +46,7 @@ done
 # Asked twice, mpirun ends before its ranks do: whoever comes next must find the run folder free. They are in its session.
 session_lives() { cat /proc/[0-9]*/stat 2>/dev/null | sed 's/^.*) //' | awk -v s="$job" '$4 == s && $1 != "Z" { found = 1 } END { exit !found }'; }
 while session_lives; do sleep 0.1; done
+# A rank, or mpirun itself, was ended by a signal.
+[ "$status" -le 128 ] || status=2
 [ "$status" -ne 75 ] || echo "local.sh: stopped and saved (exit status 75): the same command goes on from there" >&2
 exit "$status"

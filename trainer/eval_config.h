@@ -14,13 +14,13 @@
 namespace spt {
 
 struct EvalConfig {
-  struct Run {
+  struct Run : TimeLimits {
     std::filesystem::path dir;
-    double collective_timeout_s = 3600;
+    Run() { collective_timeout_s = 3600; }
     template <class F>
     void fields(F& f) {
       f("dir", dir, "evaluation folder: results.json and samples/");
-      f("collective_timeout_s", collective_timeout_s, "a collective that takes longer ends the job; 0: never");
+      TimeLimits::fields(f);
     }
   };
   struct Model {

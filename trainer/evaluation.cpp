@@ -19,7 +19,6 @@
 #include "base/stop.h"
 #include "data/json_text.h"
 #include "dist/text.h"
-#include "dist/watchdog.h"
 #include "trainer/deterministic.h"
 #include "trainer/eval/eval_journal.h"
 #include "trainer/eval/perplexity.h"
@@ -91,13 +90,14 @@ class Evaluation {
       spdlog::info("{} of {} items were measured before", known_.size(), inputs_.items.size());
 
     model_.allocate(*mesh_.tp, {.parameters = {.dtype = dtype_}});
+    watch_files(config_.run);
     load_pretrained(model_, config_.model.path, *mesh_.dp);
-    watch_collectives(config_.run.collective_timeout_s, "run.collective_timeout_s");
+    watch_computing(config_.run);
     if (config_.eval.deterministic) make_deterministic(model_);
     const Clock::time_point begin = Clock::now();
     measured_ = measure_items(model_, inputs_, config_.eval, runtime_, mesh_,
                               {config_.run.dir, journal_folder(), depends_on_}, known_);
-    watch_collectives(0, "");  // a rank with short items waits for the others
+    watch_uneven(config_.run);  // a rank with short items waits for the others
     const at::Tensor seconds = at::full({}, std::chrono::duration<double>(Clock::now() - begin).count(), at::kDouble);
     runtime_.host_world().all_reduce(seconds, Reduce::kMax);
     seconds_ = seconds.item<double>();

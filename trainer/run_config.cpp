@@ -60,12 +60,17 @@ class Limits {
 
 }  // namespace
 
+void TimeLimits::validate(std::vector<std::string>& errors) const {
+  Limits limits(errors);
+  limits.not_negative("collective_timeout_s", collective_timeout_s);
+  limits.not_negative("io_timeout_s", io_timeout_s);
+}
+
 void RunSection::validate(std::vector<std::string>& errors) const {
   Limits limits(errors);
   limits.require(!dir.empty(), "dir is missing: name the run's folder, e.g. run.dir=runs/first");
   limits.between("log_every", log_every, 1);
-  limits.not_negative("collective_timeout_s", collective_timeout_s);
-  limits.not_negative("io_timeout_s", io_timeout_s);
+  TimeLimits::validate(errors);
 }
 
 void ModelSection::validate(std::vector<std::string>& errors) const {
@@ -116,12 +121,16 @@ RunConfig load_run_config(const std::filesystem::path& file, const std::vector<s
   return config;
 }
 
-void watch_computing(const RunSection& run) {
-  watch_collectives(run.collective_timeout_s, "run.collective_timeout_s");
+void watch_computing(const TimeLimits& limits) {
+  watch_collectives(limits.collective_timeout_s, "run.collective_timeout_s");
 }
 
-void watch_files(const RunSection& run) {
-  watch_collectives(run.io_timeout_s, "run.io_timeout_s");
+void watch_files(const TimeLimits& limits) {
+  watch_collectives(limits.io_timeout_s, "run.io_timeout_s", Phase::kFiles);
+}
+
+void watch_uneven(const TimeLimits& limits) {
+  watch_collectives(limits.collective_timeout_s, "run.collective_timeout_s", Phase::kUneven);
 }
 
 bool shards_gradients(const RunConfig& config, int dp) {

@@ -35,12 +35,23 @@ inline std::vector<std::pair<std::string, Resume>> enum_names(Resume) {
   return {{"auto", Resume::kAuto}, {"never", Resume::kNever}};
 }
 
-struct RunSection {
+// Of waits for other ranks, and of a rank's silence (dist/watchdog.h).
+struct TimeLimits {
+  double collective_timeout_s = 600;
+  double io_timeout_s = 3600;
+
+  template <class F>
+  void fields(F& f) {
+    f("collective_timeout_s", collective_timeout_s, "a collective that takes longer ends the job; 0: never");
+    f("io_timeout_s", io_timeout_s, "the same while loading and saving");
+  }
+  void validate(std::vector<std::string>& errors) const;
+};
+
+struct RunSection : TimeLimits {
   std::filesystem::path dir;
   uint64_t seed = 1;
   int64_t log_every = 1;
-  double collective_timeout_s = 600;
-  double io_timeout_s = 3600;
   bool reproducible = false;
 
   template <class F>
@@ -48,8 +59,7 @@ struct RunSection {
     f("dir", dir, "run folder: configuration, metrics, log, checkpoints");
     f("seed", seed, "of the order of examples and of random weights");
     f("log_every", log_every, "steps between lines on the console");
-    f("collective_timeout_s", collective_timeout_s, "a collective that takes longer ends the job; 0: never");
-    f("io_timeout_s", io_timeout_s, "the same while loading and saving");
+    TimeLimits::fields(f);
     f("reproducible", reproducible,
       "the same bits on any number of dp ranks and after any interruption, on CPUs of one kind with as many threads a "
       "rank; 8 bytes a parameter more");
@@ -168,9 +178,11 @@ RunConfig run_config_of(const std::map<std::string, std::string>& values, const 
 // Whether a resumed run may have another value: what says where and how fast it is done.
 bool may_change_on_resume(const std::string& key);
 
-// Gives the watchdog (dist/watchdog.h) the limit for what comes: training or measuring, or files read and written.
-void watch_computing(const RunSection& run);
-void watch_files(const RunSection& run);
+// Gives the watchdog the limit for what comes: training or measuring, files read and written, or a wait for ranks with
+// longer shares of the work, which may take any time while these are heard.
+void watch_computing(const TimeLimits& limits);
+void watch_files(const TimeLimits& limits);
+void watch_uneven(const TimeLimits& limits);
 
 // Whether gradients are cut over `dp` ranks.
 bool shards_gradients(const RunConfig& config, int dp);

@@ -2,6 +2,8 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
+#include <functional>
 #include <map>
 #include <string>
 #include <thread>
@@ -39,8 +41,39 @@ ExitStatus wait_for_others(Runtime& runtime) {
   for (;;) pause();
 }
 
-ExitStatus play(const std::string& name, Runtime& runtime) {
+// Steps of all ranks, in the 7th of which `culprit` alone does something else instead of its collective.
+ExitStatus step_with_culprit(Runtime& runtime, int culprit, const std::function<void()>& other) {
+  watch_collectives(2, "run.collective_timeout_s");
+  std::this_thread::sleep_for(std::chrono::seconds(1));  // as jobs do that begin to train: first heartbeats are there
+  for (int step = 1; step <= 8; ++step) {
+    watch_step(step);
+    if (step == 7 && runtime.rank() == culprit) {
+      now_it_happens();
+      other();
+    } else {
+      wait_for_others(runtime);
+    }
+  }
+  return ExitStatus::kDone;
+}
+
+// Ranks with unlike shares of work.
+ExitStatus wait_for_a_slow_rank(Runtime& runtime, const std::function<void()>& work_of_the_last) {
+  watch_collectives(2, "run.collective_timeout_s", Phase::kUneven);
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  if (runtime.rank() == runtime.size() - 1) {
+    now_it_happens();
+    work_of_the_last();
+  }
+  return wait_for_others(runtime);
+}
+
+// `culprit`: the rank of which a scenario wants one.
+ExitStatus play(const std::string& name, Runtime& runtime, int culprit) {
   const int rank = runtime.rank();
+  const auto by_culprit = [&](const std::function<void()>& other) {
+    return step_with_culprit(runtime, culprit, other);
+  };
   const std::map<std::string, std::function<ExitStatus()>> scenarios = {
       {"done", [&] { return wait_for_others(runtime); }},
       {"stopped", [&] { return ExitStatus::kStopped; }},
@@ -94,14 +127,20 @@ ExitStatus play(const std::string& name, Runtime& runtime) {
          }
          return wait_for_others(runtime);
        }},
-      {"hang_in_collective",
+      {"never_comes", [&] { return by_culprit([] { hang(); }); }},
+      {"computes_endlessly",
        [&] {
-         watch_collectives(2, "run.collective_timeout_s");
-         watch_step(7);
-         now_it_happens();
-         if (rank == 1) hang();
-         return wait_for_others(runtime);
+         return by_culprit([] {
+           for (volatile bool more = true; more;) continue;
+         });
        }},
+      {"is_stopped", [&] { return by_culprit([] { std::raise(SIGSTOP); }); }},
+      {"is_killed", [&] { return by_culprit([] { std::raise(SIGKILL); }); }},
+      {"calls_another_operation", [&] { return by_culprit([&] { runtime.host_world().barrier(); }); }},
+      {"gives_another_shape", [&] { return by_culprit([&] { runtime.host_world().all_reduce(at::ones({5})); }); }},
+      {"slow_rank",
+       [&] { return wait_for_a_slow_rank(runtime, [] { std::this_thread::sleep_for(std::chrono::seconds(4)); }); }},
+      {"slow_rank_is_stopped", [&] { return wait_for_a_slow_rank(runtime, [] { std::raise(SIGSTOP); }); }},
       {"hang_on_stream",
        [&]() -> ExitStatus {
          WatchedQueue queue([] { return false; });
@@ -147,5 +186,6 @@ ExitStatus play(const std::string& name, Runtime& runtime) {
 
 int main(int argc, char** argv) {
   const std::string name = argc > 1 ? argv[1] : "";
-  return spt::run_distributed(argc, argv, [&](spt::Runtime& runtime) { return spt::play(name, runtime); });
+  const int culprit = argc > 2 ? std::atoi(argv[2]) : -1;
+  return spt::run_distributed(argc, argv, [&](spt::Runtime& runtime) { return spt::play(name, runtime, culprit); });
 }

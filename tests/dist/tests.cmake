@@ -6,6 +6,7 @@ add_executable(dist_tests
   ${spt_dist_tests}/communicator_test.cpp
   ${spt_dist_tests}/differentiable_test.cpp
   ${spt_dist_tests}/exact_sum_test.cpp
+  ${spt_dist_tests}/hang_report_test.cpp
   ${spt_dist_tests}/host_threads_test.cpp
   ${spt_dist_tests}/mesh_test.cpp
   ${spt_dist_tests}/to_device_test.cpp

@@ -54,7 +54,7 @@ TEST(Begun, ThatNeedsNoLooks_IsFinishedByAnyThread) {
   double seconds = 0;
   Begun begun;
   std::thread([&] {
-    begun = Begun(std::make_unique<AloneWork>(waits), "all_gather", seconds);
+    begun = Begun(std::make_unique<AloneWork>(waits), CollectiveCall("all_gather", "", 0, 1, 0), seconds);
     advance_begun();
   }).join();
   begun.finish();
