@@ -88,5 +88,38 @@ TEST(AttendToCaches, IsTheFormula_AndKeepsTheNewToken) {
   for (const int64_t row : {1, 3}) EXPECT_TRUE(out[row].eq(9.0).all().item<bool>()) << "of another sequence";
 }
 
+// One place and many, a window, widths that a warp's pairs do and do not fill, groups of one to eight heads.
+TEST(GpuKernelsOfGeneration, AttendToCaches_IsTheCpus) {
+  if (!at::hasCUDA()) GTEST_SKIP() << "no GPU visible here";
+  struct Case {
+    int64_t kv_heads, group, width, sequences;
+  };
+  for (const auto& [kv_heads, group, width, count] :
+       {Case{2, 3, 20, 3}, {8, 4, 128, 5}, {4, 1, 64, 70}, {1, 8, 256, 1}, {3, 3, 64, 2}})
+    for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+      const int64_t capacity = 700;
+      const auto drawn = [&](at::IntArrayRef shape) { return at::randn(shape, at::kFloat).to(dtype); };
+      const at::Tensor q = drawn({count, kv_heads * group, width}), k = drawn({count, kv_heads, width}),
+                       v = drawn({count, kv_heads, width});
+      std::vector<CachedSequence> cpu, gpu;
+      for (int64_t row = 0; row < count; ++row) {
+        const int64_t past = row * 97 % 600, first = row % 3 == 2 ? past / 2 : 0;
+        const at::Tensor keys = drawn({kv_heads, capacity, width}), values = drawn({kv_heads, capacity, width});
+        cpu.push_back({row, keys.to(at::kFloat), values.to(at::kFloat), first, past});
+        gpu.push_back({row, keys.to(at::kCUDA), values.to(at::kCUDA), first, past});
+      }
+      const at::Tensor expected = at::empty({count, kv_heads * group, width}, at::kFloat);
+      const at::Tensor found = at::empty({count, kv_heads * group, width}, at::TensorOptions(at::kCUDA).dtype(dtype));
+      attend_to_caches(q.to(at::kFloat), k.to(at::kFloat), v.to(at::kFloat), cpu, expected);
+      attend_to_caches(q.to(at::kCUDA), k.to(at::kCUDA), v.to(at::kCUDA), gpu, found);
+      EXPECT_TRUE(found.cpu().to(at::kFloat).allclose(expected, 1e-2, dtype == at::kFloat ? 1e-5 : 1e-2))
+          << "width " << width << ", group " << group << " " << dtype;
+      for (size_t i = 0; i < cpu.size(); ++i) {
+        EXPECT_TRUE(gpu[i].keys.cpu().to(at::kFloat).equal(cpu[i].keys)) << "the new key stands in its place";
+        EXPECT_TRUE(gpu[i].values.cpu().to(at::kFloat).equal(cpu[i].values));
+      }
+    }
+}
+
 }  // namespace
 }  // namespace spt

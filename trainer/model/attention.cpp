@@ -303,7 +303,7 @@ at::Tensor cached_attention(const at::Tensor& qkv, const Layout& layout, const H
   rotate(queries_and_keys(qkv, shape), layout.angles.cos, layout.angles.sin, false);
   const Heads h = heads_of(qkv, shape);
   at::Tensor out = at::empty({qkv.size(0), shape.heads, shape.head_dim}, qkv.options());
-  const bool has_kernel = qkv.is_cpu() && qkv.scalar_type() == at::kFloat;
+  const bool has_kernel = can_attend_to_caches(h.q);
   // A single query needs no keys beyond its window.
   const auto first_seen = [&](int64_t i) {
     const int64_t seen = layout.past[static_cast<size_t>(i)] + layout.length(i);

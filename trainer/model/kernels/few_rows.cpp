@@ -6,6 +6,7 @@
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 
+#include "trainer/model/kernels/cuda_attend.h"
 #include "trainer/model/kernels/factor.h"
 #include "trainer/model/kernels/rows.h"
 
@@ -35,8 +36,14 @@ at::Tensor mm_by_rows(const at::Tensor& x, const at::Tensor& weight) {
   return out;
 }
 
+bool can_attend_to_caches(const at::Tensor& q) {
+  if (q.is_cpu()) return q.scalar_type() == at::kFloat;
+  return q.is_cuda() && q.size(2) <= cuda::kWidestHead && q.size(2) % 2 == 0;
+}
+
 void attend_to_caches(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                       const std::vector<CachedSequence>& sequences, const at::Tensor& out) {
+  if (q.is_cuda()) return cuda::attend_to_caches(q, k, v, sequences, out);
   const int64_t kv_heads = k.size(1), group = q.size(1) / kv_heads, width = q.size(2);
   const float scale = 1.0f / std::sqrt(static_cast<float>(width));
   const auto head = [](const at::Tensor& x, int64_t row, int64_t index) {

@@ -1,4 +1,4 @@
-// What a step of generation does for its one new token of each sequence, in fp32 on the CPU: products of few rows, and
+// What a step of generation does for its one new token of each sequence: products of few rows in fp32 on the CPU, and
 // one query against each cache. Libraries are made for many rows: they pack the weights first, and start a kernel for
 // each sequence.
 #pragma once
@@ -21,7 +21,8 @@ struct CachedSequence {
 };
 
 // q [T, H, D], k and v [T, K, D] (rows may lie apart) → the sequences' rows of out [T, H, D]; softmax(q·k/√D)·v.
-// REQUIRES: fp32 on the CPU.
+// Without a sequence nothing happens. REQUIRES: can_attend_to_caches.
+bool can_attend_to_caches(const at::Tensor& q);
 void attend_to_caches(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                       const std::vector<CachedSequence>& sequences, const at::Tensor& out);
 
