@@ -2,9 +2,11 @@
 // and takes no calls from a second thread.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "dist/heartbeat.h"

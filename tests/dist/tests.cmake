@@ -34,4 +34,4 @@ target_link_libraries(dist_process_tests PRIVATE spt_options fmt::fmt GTest::gmo
 add_dependencies(dist_process_tests dist_scenario)
 add_test(NAME dist.processes COMMAND dist_process_tests)
 set_tests_properties(dist.processes PROPERTIES LABELS "ranks;integration" ENVIRONMENT "${spt_mpi_environment}" PROCESSORS 2
-  TIMEOUT 300)
+  TIMEOUT 450)

@@ -439,6 +439,13 @@ class FailureTest(Training):
         os.kill(job.pid_of_rank(2), signal.SIGKILL)
         self.assertNotIn(self.assert_ended(job, seconds=10), (DONE, STOPPED))
 
+    def test_local_sh_makes_a_killed_rank_a_failure(self):
+        run = self.folder / "run"
+        job = self.start_spt(*self.endless(run), ranks=2, by_local_sh=True)
+        wait_until(lambda: count_rows(run) >= 2, "two steps")
+        os.kill(job.pid_of_rank(1), signal.SIGKILL)
+        self.assertEqual(self.assert_ended(job, seconds=10), FAILURE)
+
     def test_a_rank_that_hangs_is_noticed_and_the_job_ends(self):
         job = self.started(self.folder / "run", "run.collective_timeout_s=3", "run.io_timeout_s=100", "checkpoint.every_steps=1000000")
         os.kill(job.pid_of_rank(1), signal.SIGSTOP)
