@@ -18,7 +18,7 @@ constexpr double kLargestSum = 0x1p54;
 
 }  // namespace
 
-void add_fixed_point(at::Tensor sums, const at::Tensor& terms, at::Tensor& largest) {
+void add_fixed_point(const at::Tensor& sums, const at::Tensor& terms, at::Tensor& largest) {
   for (int64_t begin = 0; begin < terms.numel(); begin += kChunk) {
     const int64_t length = std::min(kChunk, terms.numel() - begin);
     const at::Tensor part = terms.narrow(0, begin, length);
@@ -32,7 +32,7 @@ double largest_term(int64_t count) {
   return std::ldexp(1.0, 62 - kGradientBits) / static_cast<double>(std::max<int64_t>(1, count));
 }
 
-void from_fixed_point(at::Tensor values, const at::Tensor& sums) {
+void from_fixed_point(const at::Tensor& values, const at::Tensor& sums) {
   for (int64_t begin = 0; begin < sums.numel(); begin += kChunk) {
     const int64_t length = std::min(kChunk, sums.numel() - begin);
     const at::Tensor exact = sums.narrow(0, begin, length).to(at::kDouble);

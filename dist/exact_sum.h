@@ -9,11 +9,11 @@ namespace spt {
 
 // Gradients: multiples of 2^-48 in int64. `terms` fp32, as many as `sums`; `largest`, fp32 and 0-dim, becomes the
 // largest magnitude of a term so far, NaN where a term is none: beyond largest_term(count) the sums mean nothing.
-void add_fixed_point(at::Tensor sums, const at::Tensor& terms, at::Tensor& largest);
+void add_fixed_point(const at::Tensor& sums, const at::Tensor& terms, at::Tensor& largest);
 // Where so many terms are added up.
 double largest_term(int64_t count);
 // Into fp32 `values`.
-void from_fixed_point(at::Tensor values, const at::Tensor& sums);
+void from_fixed_point(const at::Tensor& values, const at::Tensor& sums);
 
 // Elements whose squares are added up in fp64.
 inline constexpr int64_t kExactBlock = 256;

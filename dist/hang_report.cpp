@@ -93,7 +93,9 @@ struct Said {
   int order;  // those to blame first
   std::string before, after;
 
-  auto operator<=>(const Said&) const = default;
+  bool operator<(const Said& other) const {
+    return std::tie(order, before, after) < std::tie(other.order, other.before, other.after);
+  }
 };
 
 // And the seconds.
