@@ -150,10 +150,17 @@ CausalLm::Memory model_memory(const RunConfig& config, at::ScalarType dtype, int
 // What has no influence on the weights that come out (but for the order of floating-point sums).
 bool may_change_on_resume(const std::string& key) {
   static constexpr const char* kSections[] = {"mesh.", "checkpoint."};
-  static constexpr const char* kKeys[] = {
-      "run.dir",         "run.log_every",           "run.collective_timeout_s", "run.io_timeout_s",
-      "model.recompute", "model.sequence_parallel", "train.micro_batch_tokens", "train.max_bad_steps",
-      "optimizer.zero",  "optimizer.offload"};
+  static constexpr const char* kKeys[] = {"run.dir",
+                                          "run.log_every",
+                                          "run.collective_timeout_s",
+                                          "run.io_timeout_s",
+                                          "model.recompute",
+                                          "model.sequence_parallel",
+                                          "model.attention",
+                                          "train.micro_batch_tokens",
+                                          "train.max_bad_steps",
+                                          "optimizer.zero",
+                                          "optimizer.offload"};
   return std::any_of(std::begin(kSections), std::end(kSections), [&](const char* s) { return key.starts_with(s); }) ||
          std::any_of(std::begin(kKeys), std::end(kKeys), [&](const char* k) { return key == k; });
 }

@@ -73,6 +73,7 @@ struct ModelSection {
   Dtype dtype = Dtype::kAuto;
   Recompute recompute = Recompute::kNone;
   bool sequence_parallel = true;
+  AttentionWay attention = AttentionWay::kAuto;
 
   template <class F>
   void fields(F& f) {
@@ -80,6 +81,10 @@ struct ModelSection {
     f("init", init, "pretrained (weights from model.path) or random");
     f("dtype", dtype, "fp32 or bf16 (with fp32 master weights); auto: fp32 on the CPU, bf16 on a GPU");
     f("sequence_parallel", sequence_parallel, "cut norms and residuals by token over tp: less memory for activations");
+    f("attention", attention,
+      "of training on GPUs in bf16: flash, cudnn (without a sliding window), or auto: measured at start, cudnn only "
+      "where "
+      "it is faster");
     f("recompute", recompute,
       "what a backward pass runs again: none, attention with its norm, q, k and v, or each whole block");
   }

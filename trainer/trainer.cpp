@@ -169,6 +169,8 @@ ExitStatus Trainer::run() {
   const auto load_rows = [this](int64_t step) {
     return load_step_rows(step, config_, *inputs_.train, inputs_.sampler, mesh_.place.dp_rank, mesh_.dp->size());
   };
+  if (config_.model.attention == AttentionWay::kAuto && runtime_.device().is_cuda())
+    choose_attention(load_rows(done).batches);
   rows_ = std::make_unique<ReadAhead<StepRows>>(load_rows, inputs_.total_steps);
   if (runtime_.device().is_cuda() && config_.model.dtype == Dtype::kBf16)
     peak_flops_ = peak_bf16_flops(cuda_device_name(runtime_.device().index()));
@@ -260,6 +262,7 @@ void Trainer::require_same_inputs(const fs::path& hf) const {
 void Trainer::load(std::optional<int64_t> checkpoint) {
   model_.allocate(*mesh_.tp, model_memory(config_, scalar_type(config_.model.dtype, runtime_.device()),
                                           mesh_.dp->size(), mesh_.overlap));
+  if (config_.model.attention != AttentionWay::kAuto) model_.set_attention(config_.model.attention);
   gradients_ = std::make_unique<Gradients>(model_.parameters(), *mesh_.dp, mesh_.overlap, config_.run.reproducible);
   if (shards_gradients(config_, mesh_.dp->size()) || mesh_.overlap)
     model_.on_bucket_complete([this](size_t bucket) { gradients_->bucket_complete(bucket); });
@@ -280,6 +283,19 @@ void Trainer::load(std::optional<int64_t> checkpoint) {
                        mesh_.place.tp_rank);
   optimizer_->restored(*checkpoint);
   spdlog::info("resuming after step {} of {} from {}", *checkpoint, inputs_.total_steps, folder.string());
+}
+
+void Trainer::choose_attention(const std::vector<Batch>& batches) {
+  std::optional<WaysCompared> compared;
+  if (!batches.empty()) compared = model_.compare_attention(batches.front().starts);
+  const bool objects = !batches.empty() && !(compared && compared->prefers_cudnn());
+  const at::Tensor any = at::full({}, int64_t{objects}, at::kLong);
+  runtime_.host_world().all_reduce(any, Reduce::kMax);
+  const bool is_cudnn = any.item<int64_t>() == 0;
+  if (is_cudnn) model_.set_attention(AttentionWay::kCudnn);
+  if (compared)
+    spdlog::info("attention: {}{}", compared->describe(),
+                 compared->prefers_cudnn() && !is_cudnn ? "; flash all the same, since not every rank finds so" : "");
 }
 
 void Trainer::open_records(int64_t done) {

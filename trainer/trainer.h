@@ -56,7 +56,9 @@ class Trainer {
   std::unique_ptr<RunLock> take_run_folder() const;
   void require_same_inputs(const std::filesystem::path& hf) const;
   void load(std::optional<int64_t> checkpoint);  // weights and optimizer: new ones, or those of this step
-  void open_records(int64_t done);               // rank 0 writes the configuration, manifest, metrics, events
+  // Collective: settles model.attention where it is auto, on the shape of this rank's first micro-batch.
+  void choose_attention(const std::vector<Batch>& batches);
+  void open_records(int64_t done);  // rank 0 writes the configuration, manifest, metrics, events
   // A step that has been begun: on a GPU its numbers come later.
   struct Step {
     std::chrono::steady_clock::time_point start;

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/error.h"
 #include "tests/ranks.h"
 #include "tests/trainer/golden.h"
 #include "trainer/eval/generator.h"
@@ -56,6 +57,19 @@ TEST_P(GoldenModel, Logits_EqualTransformersTo1e4) {
   at::NoGradGuard no_grad;
   const Batch batch = golden_.batch();
   EXPECT_LT(distance(model.logits(model.hidden(batch.ids, batch.starts)), golden_.tensor("logits")), 1e-4);
+}
+
+TEST_P(GoldenModel, CudnnAttention_IsRefusedOnTheCpu) {
+  CausalLm model = make();
+  EXPECT_FALSE(model.compare_attention(golden_.batch().starts).has_value()) << "there is no choice";
+  model.set_attention(AttentionWay::kFlash);
+  try {
+    model.set_attention(AttentionWay::kCudnn);
+    FAIL() << "accepted";
+  } catch (const BadInput& refused) {
+    EXPECT_NE(std::string(refused.what()).find("model.attention is cudnn, which runs on GPUs only"), std::string::npos)
+        << refused.what();
+  }
 }
 
 TEST_P(GoldenModel, LossSum_EqualsTransformersTo1e5Relative) {

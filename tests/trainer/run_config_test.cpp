@@ -76,6 +76,7 @@ TEST_F(RunConfigFile, BadValues_AreRefusedWithKeyValueAndLimit) {
       {"model.init=zero", "model.init is 'zero', expected one of pretrained, random"},
       {"optimizer.eps=1e-60", "optimizer.eps is 1e-60, must be at least 1e-37"},
       {"model.dtype=fp16", "model.dtype is 'fp16', expected one of auto, fp32, bf16"},
+      {"model.attention=triton", "model.attention is 'triton', expected one of auto, flash, cudnn"},
       {"data.max_tokens=1", "data.max_tokens is 1, must be at least 2"},
       {"optimizer.lr=0", "optimizer.lr is 0, must be above 0"},
       {"optimizer.lr=fast", "optimizer.lr is 'fast'"},
@@ -143,8 +144,8 @@ TEST_F(RunConfigFile, Differences_LetsThroughWhatAResumedRunMayChange) {
   EXPECT_THAT(
       differences(load(), load({"mesh.tp=2", "mesh.backend=mpi", "run.log_every=5", "run.collective_timeout_s=9",
                                 "run.io_timeout_s=9", "model.recompute=block", "train.micro_batch_tokens=64",
-                                "model.sequence_parallel=false", "optimizer.zero=2", "checkpoint.every_steps=3",
-                                "checkpoint.keep=1", "checkpoint.final_optimizer=false"})),
+                                "model.sequence_parallel=false", "model.attention=flash", "optimizer.zero=2",
+                                "checkpoint.every_steps=3", "checkpoint.keep=1", "checkpoint.final_optimizer=false"})),
       IsEmpty());
   for (const char* override :
        {"run.seed=2", "model.path=models/other", "model.dtype=bf16", "model.init=random", "data.train=d.h5",

@@ -141,14 +141,6 @@ ExampleGradient attend_backward(const at::Tensor& g, const at::Tensor& q, const 
   return {at::matmul(ds, k), at::matmul(ds.transpose(-1, -2), q), dv};
 }
 
-// Flash attention's windows count keys to the left and right of the query.
-std::optional<int64_t> window_left(const HeadShape& shape) {
-  return shape.window ? std::optional(*shape.window - 1) : std::nullopt;
-}
-std::optional<int64_t> window_right(const HeadShape& shape) {
-  return shape.window ? std::optional<int64_t>(0) : std::nullopt;
-}
-
 struct AttentionFunction : Function<AttentionFunction> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& qkv, const Layout* layout, const HeadShape* shape) {
     rotate(queries_and_keys(qkv, *shape), layout->angles.cos, layout->angles.sin, false);
@@ -156,11 +148,10 @@ struct AttentionFunction : Function<AttentionFunction> {
     at::Tensor out;
     std::vector<at::Tensor> saved{qkv};
     if (is_flash_cuda(qkv)) {
-      auto [o, lse, state, unused, debug] = at::_flash_attention_forward(
-          h.q, h.k, h.v, layout->device_starts, layout->device_starts, layout->longest, layout->longest, 0.0, true,
-          false, std::nullopt, window_left(*shape), window_right(*shape));
-      out = o;
-      saved.insert(saved.end(), {out, lse, state, unused});
+      const RaggedOutput output =
+          ragged_attention(layout->way, {h.q, h.k, h.v, layout->device_starts, layout->longest, shape->window});
+      out = output.out;
+      saved.insert(saved.end(), {out, output.logsumexp, output.seed, output.offset});
     } else {
       out = at::empty({qkv.size(0), shape->heads, shape->head_dim}, qkv.options());
       saved.push_back(out);
@@ -178,8 +169,9 @@ struct AttentionFunction : Function<AttentionFunction> {
     }
     // The layout is shared by all layers of a pass; its parts are kept, not the pointer, since it ends with the pass.
     ctx->saved_data["starts"] = layout->starts;
-    ctx->saved_data["shape"] = std::vector<int64_t>{shape->heads, shape->kv_heads, shape->head_dim,
-                                                    shape->window.value_or(0), layout->longest};
+    ctx->saved_data["shape"] = std::vector<int64_t>{shape->heads,    shape->kv_heads,
+                                                    shape->head_dim, shape->window.value_or(0),
+                                                    layout->longest, static_cast<int64_t>(layout->way)};
     saved.insert(saved.end(), {layout->angles.cos, layout->angles.sin, layout->device_starts});
     ctx->save_for_backward(saved);
     return out.view({qkv.size(0), shape->heads * shape->head_dim});
@@ -200,13 +192,12 @@ struct AttentionFunction : Function<AttentionFunction> {
     at::Tensor dqkv = at::empty_like(qkv);
     Heads d = heads_of(dqkv, shape);
     if (is_flash_cuda(qkv)) {
-      const at::Tensor& device_starts = saved.back();
-      auto [dq, dk, dv] = at::_flash_attention_backward(g, h.q, h.k, h.v, out, saved[2], device_starts, device_starts,
-                                                        longest, longest, 0.0, true, saved[3], saved[4], std::nullopt,
-                                                        window_left(shape), window_right(shape));
-      d.q.copy_(dq);
-      d.k.copy_(dk);
-      d.v.copy_(dv);
+      const RaggedGradient one = ragged_attention_backward(static_cast<AttentionWay>(numbers[5]), g,
+                                                           {h.q, h.k, h.v, saved.back(), longest, shape.window},
+                                                           {out, saved[2], saved[3], saved[4]});
+      d.q.copy_(one.q);
+      d.k.copy_(one.k);
+      d.v.copy_(one.v);
     } else {
       const auto examples = static_cast<int64_t>(starts.size()) - 1;
       for_examples(starts, one_thread_each_of(examples, qkv.device()), [&](int64_t example) {

@@ -10,6 +10,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "trainer/model/ragged_attention.h"
 #include "trainer/model/rotary.h"
 
 namespace spt {
@@ -26,6 +27,7 @@ struct Layout {
   int64_t longest = 0;            // tokens of the longest example
   bool one_thread_each = false;   // examples, without gradients: their bits do not hang on the number of threads
   bool is_cut = false;            // between blocks a tp rank has only some of the rows
+  AttentionWay way = AttentionWay::kFlash;  // of training on CUDA in bf16
   Rotary::Angles angles;
 
   int64_t tokens() const { return starts.back(); }

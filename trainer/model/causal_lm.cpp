@@ -7,6 +7,7 @@
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include "base/error.h"
 #include "dist/differentiable.h"
 #include "dist/to_device.h"
 #include "trainer/model/after_backward.h"
@@ -85,6 +86,23 @@ void CausalLm::allocate(Communicator& tp, const Memory& memory) {
   sequence_parallel_ = memory.sequence_parallel;
   parameters_.allocate(tp.device(), memory.parameters);
   rotary_.emplace_back(config_, tp.device());
+}
+
+void CausalLm::set_attention(AttentionWay way) {
+  const auto why_not = why_no_cudnn(tp_->device(), parameters_.values().scalar_type(), heads_.window);
+  if (way == AttentionWay::kCudnn && why_not)
+    throw BadInput("model.attention is cudnn, which " + *why_not + "; leave it at auto, or choose flash");
+  way_ = way;
+}
+
+std::optional<WaysCompared> CausalLm::compare_attention(const at::Tensor& starts) const {
+  const at::TensorOptions options = parameters_.values().options();
+  if (why_no_cudnn(tp_->device(), parameters_.values().scalar_type(), heads_.window)) return std::nullopt;
+  const Layout layout = layout_of(starts, {});
+  const auto heads = [&](int64_t count) { return at::empty({layout.tokens(), count, heads_.head_dim}, options); };
+  return compare_ways({heads(heads_.heads), heads(heads_.kv_heads), heads(heads_.kv_heads), layout.device_starts,
+                       layout.longest, heads_.window},
+                      config_.layers);
 }
 
 int64_t CausalLm::global_parameters() const {
@@ -212,6 +230,7 @@ at::Tensor CausalLm::loss_sum(const Batch& batch, double grad_scale) {
   const at::Tensor trained = to_device(asked, tp_->device());
   Layout layout = layout_of(batch.starts, {});
   layout.is_cut = sequence_parallel_ && tp_->size() > 1;
+  layout.way = way_;
   at::Tensor x = hidden(batch.ids, layout, {});
   if (!layout.is_cut) x = x.index_select(0, trained);
   x = all_rows(norm(x, *final_norm_, layout), layout);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -44,6 +45,12 @@ class CausalLm {
 
   // Without gradients: the bits of a row hang neither on the rows beside it nor on the number of threads.
   void set_batch_invariant(bool on) { batch_invariant_ = on; }
+
+  // How loss_sum attends, where the model is in bf16 on a GPU: flash (as long as nothing is said) or cudnn. Throws
+  // BadInput where cuDNN cannot.
+  void set_attention(AttentionWay way);
+  // Both ways on micro-batches of this shape; nothing where there is no choice. Waits for the GPU.
+  std::optional<WaysCompared> compare_attention(const at::Tensor& starts) const;
 
   int64_t global_parameters() const;  // of the whole model, over all tp ranks
   const ModelConfig& config() const { return config_; }
@@ -95,6 +102,7 @@ class CausalLm {
   std::vector<Layer> layers_;
   Recompute recompute_ = Recompute::kNone;
   bool sequence_parallel_ = true;
+  AttentionWay way_ = AttentionWay::kFlash;
   std::function<void(size_t)> bucket_complete_, bucket_needed_;
   bool batch_invariant_ = false;
   Communicator* tp_ = nullptr;
