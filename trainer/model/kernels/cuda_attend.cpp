@@ -12,20 +12,15 @@
 namespace spt::cuda {
 namespace {
 
-constexpr int64_t kPlacesOfASplit = 64;  // at least
-
 HeadRows rows_of(const at::Tensor& x) {
   TORCH_INTERNAL_ASSERT(x.stride(2) == 1);
   return {x.const_data_ptr(), x.stride(0), x.stride(1)};
 }
 
-// So many that the blocks of a launch are twice as many as multiprocessors, where sequences are long enough.
-int splits_for(const CachedTokens& tokens, int64_t heads, int device) {
-  int processors = 0, longest = 1;
-  check_cuda(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device), "cudaDeviceGetAttribute");
+int splits_for(const CachedTokens& tokens) {
+  int longest = 1;
   for (int i = 0; i < tokens.count; ++i) longest = std::max(longest, tokens.of[i].past + 1 - tokens.of[i].first);
-  const int64_t wanted = 2 * processors / (heads * tokens.count) + 1;
-  return static_cast<int>(std::clamp<int64_t>(wanted, 1, (longest + kPlacesOfASplit - 1) / kPlacesOfASplit));
+  return (longest + AttendShape::kPlaces - 1) / AttendShape::kPlaces;
 }
 
 }  // namespace
@@ -48,7 +43,7 @@ void attend_to_caches(const at::Tensor& q, const at::Tensor& k, const at::Tensor
                                    static_cast<int>(s.first),
                                    static_cast<int>(s.past)};
     }
-    const int splits = splits_for(tokens, kv_heads, q.device().index());
+    const int splits = splits_for(tokens);
     const at::Tensor partial = at::empty({tokens.count, heads, splits, width + 2}, q.options().dtype(at::kFloat));
     launch_attend(stream, dtype, tokens,
                   {static_cast<int>(heads), static_cast<int>(kv_heads), static_cast<int>(width), splits}, rows_of(q),

@@ -41,8 +41,8 @@ __global__ void attend_kernel(CachedTokens tokens, AttendShape shape, HeadRows q
   const int kv_head = head / (shape.heads / shape.kv_heads);
   const CachedToken token = tokens.of[blockIdx.z];
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int seen = token.past + 1 - token.first, each = (seen + shape.splits - 1) / shape.splits;
-  const int begin = token.first + split * each, end = min(token.past + 1, begin + each);
+  const int begin = token.first + split * AttendShape::kPlaces;
+  const int end = min(token.past + 1, begin + AttendShape::kPlaces);
 
   Pair query[G][P], sum[G][P] = {};
   float most[G], total[G] = {};

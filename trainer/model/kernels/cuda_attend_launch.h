@@ -30,7 +30,9 @@ struct HeadRows {
 
 struct AttendShape {
   int heads, kv_heads, width;  // H, K, D
-  int splits;                  // pieces of a sequence's places, each a block's
+  // A block takes so many places of a sequence: by its own length, so that its bits do not hang on its neighbours.
+  static constexpr int kPlaces = 128;
+  int splits;  // of the longest sequence
 };
 
 // out [T, H, D], contiguous; partial fp32 [count, H, splits, D + 2].
